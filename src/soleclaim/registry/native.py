@@ -1,0 +1,153 @@
+"""The port to a native registry: what an adapter must know how to ask of the system behind it.
+
+An implementation lives in ``soleclaim.natives.<code>``; it speaks the registry's own protocol and knows
+nothing of locks. All periods are UTC instants here: the implementation converts civil dates.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Protocol
+
+from soleclaim.core.period import Period
+from soleclaim.core.serials import UnitBlock
+
+
+class AbsenceProof(Enum):
+    """What counts as proof that a native issuance does not exist (design section 3, the table)."""
+
+    VOID = "void"
+    """Unique external reference that can be voided: void it, then "not found" is final."""
+    RESEND = "resend"
+    """Unique external reference only: the same request again finds the first or becomes it."""
+    SEARCH_TWICE = "search_twice"
+    """Can be searched: "not found" twice, the second after the longest time a call can be under way."""
+    OPERATOR = "operator"
+    """Never by itself: an operator with evidence and a second approver."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCapabilities:
+    """What the native registry can do; declared by its client, stated in its README."""
+
+    absence_proof: AbsenceProof
+    longest_under_way: timedelta
+    """The longest time a call sent by us may still take effect after we gave up on it."""
+    max_batch: int
+    """Orders in one native call; 1 where the registry has no batch call."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeProject:
+    """A project as the native registry knows it. ``identifiers``: (scheme, value), see ``identity.schemes``."""
+
+    native_project_id: str
+    name: str
+    country: str
+    """ISO 3166-1 alpha-2."""
+    activity_type: str
+    """``wind``, ``solar``, ``hydro`` …"""
+    time_zone: str
+    """IANA name of the zone in which the registry states civil periods of this project."""
+    identifiers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredOutcome:
+    """What the native registry recorded as measured or certified for a period, in its base unit."""
+
+    native_project_id: str
+    period: Period
+    base_unit: str
+    """``kWh``, ``kgCO2e`` or ``kgce``."""
+    quantity: int
+    carried_in: int
+    """Base units carried over from the period before (GEC: a remainder under 1,000 kWh); else 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeOrder:
+    """One issuance to make natively. ``external_reference`` (at most 64 characters ``[A-Za-z0-9._:-]``)
+    and ``fencing_token`` must stand in the native record.
+    """
+
+    external_reference: str
+    fencing_token: int
+    native_project_id: str
+    period: Period
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class NativeIssuance:
+    """An issuance as it stands in the native registry."""
+
+    native_issuance_id: str
+    external_reference: str
+    fencing_token: int
+    native_project_id: str
+    period: Period
+    units: int
+    blocks: tuple[UnitBlock, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRefusal:
+    """The registry said no and nothing was done. ``lasting``: the same order will never be accepted."""
+
+    code: str
+    message: str
+    lasting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NativeUnknown:
+    """The result of the call is not known: time-out, cut, 5xx, a page instead of JSON, half an answer."""
+
+    detail: str
+
+
+NativeResult = NativeIssuance | NativeRefusal | NativeUnknown
+
+
+class NativeUnavailable(Exception):  # noqa: N818  named for the state, not for the class family
+    """A *read* could not be answered. Never says anything about what exists."""
+
+
+class NativeRegistry(Protocol):
+    """Speaks to one native registry. Safe for concurrent use within one event loop."""
+
+    @property
+    def capabilities(self) -> NativeCapabilities:
+        """Constant for the life of the object."""
+
+    async def get_project(self, native_project_id: str) -> NativeProject | None:
+        """``None`` when the registry says there is no such project; raises ``NativeUnavailable``."""
+
+    async def get_outcome(self, native_project_id: str, period: Period) -> MeasuredOutcome | None:
+        """What is measured for exactly this period; ``None`` when nothing is; raises ``NativeUnavailable``."""
+
+    async def issue(self, orders: Sequence[NativeOrder]) -> list[NativeResult]:
+        """Issue each order (at most ``max_batch``): the irrevocable call. One result per order, in order.
+
+        Never raises for the registry's behaviour and never retries: whatever is not a clear answer
+        *about that very order* is ``NativeUnknown``. An answer that names another reference, another
+        quantity or serials that do not add up is ``NativeUnknown`` too.
+        """
+
+    async def find(self, external_reference: str) -> NativeIssuance | None:
+        """The issuance with that reference, or ``None`` for a clear "not found"; raises ``NativeUnavailable``."""
+
+    async def void(self, external_reference: str) -> NativeIssuance | None:
+        """Tombstone a reference so that no late call can use it any more (``AbsenceProof.VOID`` only).
+
+        Returns the issuance when it exists already (nothing is voided then), else ``None``: from now on
+        absent for good. May be repeated. Raises ``NativeUnavailable``.
+        """
+
+    def list_issuances(self) -> AsyncIterator[NativeIssuance]:
+        """All issuances, each once, for reconciliation; raises ``NativeUnavailable`` when counts do not agree."""
+
+    async def close(self) -> None:
+        """Release connections."""
