@@ -1,0 +1,73 @@
+"""The activity id: one identifier per mitigation activity, valid in every mechanism (R95, design section 5).
+
+Country (ISO 3166-1 alpha-2), 12 characters of Crockford base32, 2 check digits by ISO 7064 MOD 97-10.
+The 12 characters are 60 random bits; as a number they are the activity's key in the stores.
+"""
+
+import re
+import secrets
+from typing import Final, NewType
+
+ActivityId = NewType("ActivityId", str)
+ActivityKey = NewType("ActivityKey", int)
+"""The 60 bits of an activity id as a number, 0 to 2^60 - 1; unique across countries."""
+
+ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
+_SHAPE: Final = re.compile(rf"[A-Z]{{2}}[{ALPHABET}]{{12}}[0-9]{{2}}")
+_BODY_LENGTH: Final = 12
+
+
+class ActivityIdError(ValueError):
+    """The text is not an activity id; the message says why."""
+
+
+def _check_digits(stem: str) -> str:
+    digits = "".join(str(int(character, 36)) for character in stem)
+    return f"{98 - int(digits + '00') % 97:02d}"
+
+
+def make_activity_id(country: str, key: ActivityKey) -> ActivityId:
+    """The id of a key. ``country`` is two capital letters (``ActivityIdError`` otherwise)."""
+    if not re.fullmatch(r"[A-Z]{2}", country):
+        raise ActivityIdError("country must be two capital letters (ISO 3166-1 alpha-2)")
+    body, rest = "", int(key)
+    for _ in range(_BODY_LENGTH):
+        body = ALPHABET[rest & 31] + body
+        rest >>= 5
+    if rest:
+        raise ActivityIdError("key must lie between 0 and 2^60 - 1")
+    stem = country + body
+    return ActivityId(stem + _check_digits(stem))
+
+
+def new_activity_key() -> ActivityKey:
+    """A random key. Nothing of the activity is in it."""
+    return ActivityKey(secrets.randbits(60))
+
+
+def parse_activity_id(text: str) -> ActivityId:
+    """Check shape and check digits. Accepts the printed form in fours and lower case."""
+    compact = text.replace(" ", "").replace("-", "").upper()
+    if len(text) > 32 or not _SHAPE.fullmatch(compact):
+        raise ActivityIdError(
+            "an activity id has 16 characters: country, 12 of Crockford base32 (no I, L, O, U), 2 check digits"
+        )
+    if _check_digits(compact[:-2]) != compact[-2:]:
+        raise ActivityIdError(
+            "check digits do not fit; compare the id with its source character by character"
+        )
+    return ActivityId(compact)
+
+
+def activity_key(activity_id: ActivityId) -> ActivityKey:
+    """The key inside a checked id."""
+    key = 0
+    for character in activity_id[2 : 2 + _BODY_LENGTH]:
+        key = key << 5 | _VALUE[character]
+    return ActivityKey(key)
+
+
+def print_in_fours(activity_id: ActivityId) -> str:
+    """``CN7K 3M9Q 2X4T 8A52``, for people."""
+    return " ".join(activity_id[i : i + 4] for i in range(0, 16, 4))

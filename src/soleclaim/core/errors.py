@@ -1,0 +1,388 @@
+"""The one table of refusals: reason, gRPC status, message and remedy in English and Chinese (design section 7).
+
+Domain code raises ``DomainError`` with a reason and the variables of its message; the transport translates
+once, by this table. Any other exception is a bug and reaches no client as text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Final
+
+
+class Reason(Enum):
+    """Machine-readable reason of a refusal; the value is what ``ErrorInfo.reason`` carries."""
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    ROLE_NOT_ALLOWED = "ROLE_NOT_ALLOWED"
+    REGISTRY_NOT_YOURS = "REGISTRY_NOT_YOURS"
+    LOCK_NOT_YOURS = "LOCK_NOT_YOURS"
+    ACTIVITY_UNKNOWN = "ACTIVITY_UNKNOWN"
+    ACTIVITY_NOT_REGISTERED = "ACTIVITY_NOT_REGISTERED"
+    LOCK_UNKNOWN = "LOCK_UNKNOWN"
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    REGISTRY_UNKNOWN = "REGISTRY_UNKNOWN"
+    ISSUANCE_UNKNOWN = "ISSUANCE_UNKNOWN"
+    NATIVE_PROJECT_UNKNOWN = "NATIVE_PROJECT_UNKNOWN"
+    IDENTITY_UNDER_REVIEW = "IDENTITY_UNDER_REVIEW"
+    POLICY_REFUSED = "POLICY_REFUSED"
+    ISSUANCE_LOCK_HELD = "ISSUANCE_LOCK_HELD"
+    ACTIVITY_ALREADY_ISSUED = "ACTIVITY_ALREADY_ISSUED"
+    PERIOD_OVERLAPS_OWN_LOCK = "PERIOD_OVERLAPS_OWN_LOCK"
+    CONTRADICTS_BATCH_ITEM = "CONTRADICTS_BATCH_ITEM"
+    LOCK_EXPIRED = "LOCK_EXPIRED"
+    LOCK_STATE_WRONG = "LOCK_STATE_WRONG"
+    FENCING_TOKEN_STALE = "FENCING_TOKEN_STALE"  # noqa: S105  a reason, not a secret
+    OUTCOME_EXHAUSTED = "OUTCOME_EXHAUSTED"
+    CARRY_NOT_COVERED = "CARRY_NOT_COVERED"
+    OUTCOME_BELOW_ISSUED = "OUTCOME_BELOW_ISSUED"
+    OUTCOME_OF_OTHER_REGISTRY = "OUTCOME_OF_OTHER_REGISTRY"
+    OUTCOME_NOT_MEASURED = "OUTCOME_NOT_MEASURED"
+    UNITS_DIFFER = "UNITS_DIFFER"
+    SERIALS_ALREADY_ISSUED = "SERIALS_ALREADY_ISSUED"
+    COMMIT_DIFFERS = "COMMIT_DIFFERS"
+    NATIVE_REGISTRY_REFUSED = "NATIVE_REGISTRY_REFUSED"
+    NATIVE_REGISTRY_UNAVAILABLE = "NATIVE_REGISTRY_UNAVAILABLE"
+    ISSUANCE_PROVEN_ABSENT = "ISSUANCE_PROVEN_ABSENT"
+    ADAPTER_STANDING_BY = "ADAPTER_STANDING_BY"
+    LOOKUP_UNAVAILABLE = "LOOKUP_UNAVAILABLE"
+    STORE_BUSY = "STORE_BUSY"
+    DEADLINE_TOO_SHORT = "DEADLINE_TOO_SHORT"
+    TOO_MANY_CALLS = "TOO_MANY_CALLS"
+    INTERNAL = "INTERNAL"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonRow:
+    """How one reason is told. Messages and remedies are format strings over the error's variables."""
+
+    status: str
+    """Name of the gRPC status code."""
+    message_en: str
+    message_zh: str
+    remedy_en: str
+    remedy_zh: str
+    retryable: bool = False
+    """Whether the same request may succeed later, unchanged except for a new request id."""
+
+
+REASONS: Final[dict[Reason, ReasonRow]] = {
+    Reason.INVALID_REQUEST: ReasonRow(
+        "INVALID_ARGUMENT",
+        "the request has {count} fault(s): {faults}",
+        "请求有 {count} 处错误：{faults}",
+        "mend every field named and send again",
+        "请逐项改正所列字段后重发",
+    ),
+    Reason.REQUEST_ID_REUSED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "request_id {request_id} was used before with another content",
+        "request_id {request_id} 曾用于内容不同的请求",
+        "use a new request_id for a new request; repeat an old one unchanged",
+        "新请求请用新的 request_id；重发旧请求时内容须一致",
+    ),
+    Reason.UNAUTHENTICATED: ReasonRow(
+        "UNAUTHENTICATED",
+        "the connection carries no identity: {detail}",
+        "连接没有身份：{detail}",
+        "connect with a certificate whose URI SAN is spiffe://<domain>/<role>/<code>",
+        "请使用 URI SAN 为 spiffe://<域>/<角色>/<代码> 的证书连接",
+    ),
+    Reason.ROLE_NOT_ALLOWED: ReasonRow(
+        "PERMISSION_DENIED",
+        "role {role} may not call {method}",
+        "角色 {role} 不得调用 {method}",
+        "call with a certificate of one of these roles: {allowed}",
+        "请使用以下角色的证书：{allowed}",
+    ),
+    Reason.REGISTRY_NOT_YOURS: ReasonRow(
+        "PERMISSION_DENIED",
+        "the certificate speaks for {caller}, not for registry {registry}",
+        "证书代表 {caller}，而非登记簿 {registry}",
+        "a registry acts only for itself: send its own code, or use that registry's certificate",
+        "登记簿只能代表自己：请填写本登记簿代码，或使用该登记簿的证书",
+    ),
+    Reason.LOCK_NOT_YOURS: ReasonRow(
+        "PERMISSION_DENIED",
+        "{lock} is not a lock of the caller",
+        "{lock} 不是调用方的签发锁",
+        "check the lock's name in your own journal",
+        "请在本方日志中核对签发锁名称",
+    ),
+    Reason.ACTIVITY_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "no activity is known for {what}",
+        "没有与 {what} 对应的减排活动",
+        "register the project first (RegisterActivity), or correct the identifier",
+        "请先登记项目（RegisterActivity），或更正标识",
+    ),
+    Reason.ACTIVITY_NOT_REGISTERED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "registry {registry} has registered no project on {activity}",
+        "登记簿 {registry} 未在 {activity} 上登记项目",
+        "register the project under its own id first (RegisterActivity)",
+        "请先以本登记簿的项目编号登记（RegisterActivity）",
+    ),
+    Reason.LOCK_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "{lock} does not exist",
+        "{lock} 不存在",
+        "check the lock's name",
+        "请核对签发锁名称",
+    ),
+    Reason.OUTCOME_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "no outcome is recorded for {activity} in {period} in {base_unit}",
+        "{activity} 在 {period} 没有以 {base_unit} 记录的减排成果",
+        "ask for exactly the recorded period and unit",
+        "请使用与记录完全一致的期间与单位",
+    ),
+    Reason.REGISTRY_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "registry {registry} is not in the directory",
+        "目录中没有登记簿 {registry}",
+        "use a code from ListRegistries, or add the registry to the policy bundle",
+        "请使用 ListRegistries 中的代码，或在政策包中加入该登记簿",
+    ),
+    Reason.ISSUANCE_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "{issuance} does not exist in this registry",
+        "本登记簿没有 {issuance}",
+        "check the issuance's name; ListIssuances shows all",
+        "请核对签发名称；ListIssuances 可列出全部",
+    ),
+    Reason.NATIVE_PROJECT_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "registry {registry} has no project {native_project_id}",
+        "登记簿 {registry} 没有项目 {native_project_id}",
+        "check the project id in the native registry",
+        "请在原登记簿核对项目编号",
+    ),
+    Reason.IDENTITY_UNDER_REVIEW: ReasonRow(
+        "FAILED_PRECONDITION",
+        "the identifiers of project {native_project_id} contradict each other or what is known; review case {case}",
+        "项目 {native_project_id} 的标识相互矛盾或与已知信息矛盾；审查案 {case}",
+        "correct the identifiers at their source, or wait until a person has decided the case",
+        "请在来源处更正标识，或等待人工裁定该案",
+    ),
+    Reason.POLICY_REFUSED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "policy refuses: {rules}",
+        "政策不允许：{rules}",
+        "meet every rule named; the policy bundle in force is {bundle}",
+        "请满足所列全部规则；现行政策包为 {bundle}",
+    ),
+    Reason.ISSUANCE_LOCK_HELD: ReasonRow(
+        "ABORTED",
+        "registry {registry} holds an issuance lock for {instrument} over {period} in state {state}",
+        "登记簿 {registry} 就 {instrument} 持有 {period} 的签发锁，状态 {state}",
+        "try again after that lock has ended, with a new request_id",
+        "请待该锁结束后以新的 request_id 重试",
+        retryable=True,
+    ),
+    Reason.ACTIVITY_ALREADY_ISSUED: ReasonRow(
+        "ALREADY_EXISTS",
+        "registry {registry} has issued {instrument} over {period} (state {state})",
+        "登记簿 {registry} 已就 {period} 签发 {instrument}（状态 {state}）",
+        "this outcome is taken; ask only for periods that are free",
+        "该成果已被签发；请仅申请尚未签发的期间",
+    ),
+    Reason.PERIOD_OVERLAPS_OWN_LOCK: ReasonRow(
+        "FAILED_PRECONDITION",
+        "the period overlaps the registry's own lock for {instrument} over {period} (state {state}) only in part",
+        "期间与本登记簿就 {instrument} 持有的 {period} 签发锁（状态 {state}）部分重叠",
+        "a supplement takes exactly the period of the first issuance; other issuances take free periods",
+        "补充签发须与首次签发期间完全一致；其他签发须使用未占用期间",
+    ),
+    Reason.CONTRADICTS_BATCH_ITEM: ReasonRow(
+        "FAILED_PRECONDITION",
+        "contradicts item {item} of the same batch",
+        "与同批第 {item} 项矛盾",
+        "send only one of the two, or send this one in a batch of its own",
+        "请只提交其中一项，或将本项单独成批",
+    ),
+    Reason.LOCK_EXPIRED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock} expired at {expire_time} before it was begun",
+        "{lock} 未开始签发即于 {expire_time} 过期",
+        "acquire the lock again, with a new request_id",
+        "请以新的 request_id 重新取得签发锁",
+    ),
+    Reason.LOCK_STATE_WRONG: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock} is in state {state}; {action} needs {needed}",
+        "{lock} 的状态为 {state}；{action} 需要 {needed}",
+        "read the lock (GetIssuanceLock) and go on from its state",
+        "请读取签发锁（GetIssuanceLock）并依其状态继续",
+    ),
+    Reason.FENCING_TOKEN_STALE: ReasonRow(
+        "FAILED_PRECONDITION",
+        "token {fencing_token} of {lock} is not the token of the grant in force",
+        "{lock} 的令牌 {fencing_token} 不是现行令牌",
+        "somebody went on with this lock; stop, read the lock, and do not issue natively",
+        "该锁已由他方继续；请停止、重新读取签发锁，切勿在原登记簿签发",
+    ),
+    Reason.OUTCOME_EXHAUSTED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{requested} {base_unit} asked for, {available} {base_unit} available in {period}",
+        "申请 {requested} {base_unit}，{period} 可用 {available} {base_unit}",
+        "ask for no more than was measured, less what is issued or locked",
+        "申请量不得超过计量成果减去已签发和已锁定的部分",
+    ),
+    Reason.CARRY_NOT_COVERED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{carried_in} {base_unit} carried in, {available} {base_unit} remained in the adjoining period before",
+        "结转 {carried_in} {base_unit}，而前一相邻期间仅余 {available} {base_unit}",
+        "issue the period before first, and carry in only what remained there under one unit",
+        "请先签发前一期间，且仅结转其不足一单位的余量",
+    ),
+    Reason.OUTCOME_BELOW_ISSUED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{quantity} {base_unit} is less than the {issued} {base_unit} already locked or issued in {period}",
+        "{quantity} {base_unit} 少于 {period} 已锁定或签发的 {issued} {base_unit}",
+        "a figure cannot fall below what is issued; settle the issuance first",
+        "成果数值不得低于已签发量；请先处理已签发部分",
+    ),
+    Reason.OUTCOME_OF_OTHER_REGISTRY: ReasonRow(
+        "FAILED_PRECONDITION",
+        "the outcome of {period} in {base_unit} was recorded by another registry",
+        "{period} 以 {base_unit} 计的成果由另一登记簿记录",
+        "only the registry whose word it is may change it; both must agree outside the system",
+        "只有原记录的登记簿可以更改；请双方另行协商一致",
+    ),
+    Reason.OUTCOME_NOT_MEASURED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "registry {registry} has nothing measured to issue for project {native_project_id} in {period}",
+        "登记簿 {registry} 没有项目 {native_project_id} 在 {period} 可签发的计量成果",
+        "record readings or a certified reduction of exactly this period in the native registry first",
+        "请先在原登记簿录入该期间的计量读数或核证减排量",
+    ),
+    Reason.UNITS_DIFFER: ReasonRow(
+        "FAILED_PRECONDITION",
+        "the serials count {counted} units, the grant is for {units}",
+        "序列号共 {counted} 个单位，而授予为 {units} 个",
+        "commit exactly the units of the grant",
+        "请按授予的单位数量提交",
+    ),
+    Reason.SERIALS_ALREADY_ISSUED: ReasonRow(
+        "ALREADY_EXISTS",
+        "serials of series {series} or native issuance {native_issuance_id} stand in the ledger already",
+        "序列 {series} 的序列号或原登记簿签发 {native_issuance_id} 已在台账中",
+        "the lock stays ISSUING; compare the native registry with the ledger before anything else",
+        "签发锁保持签发中；请先核对原登记簿与台账",
+    ),
+    Reason.COMMIT_DIFFERS: ReasonRow(
+        "ALREADY_EXISTS",
+        "{lock} was committed before with another native issuance or other serials",
+        "{lock} 先前已提交不同的签发或序列号",
+        "compare the native registry with the lock; two native issuances may exist",
+        "请核对原登记簿与签发锁；可能存在两笔原始签发",
+    ),
+    Reason.NATIVE_REGISTRY_REFUSED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "the native registry refused: {code} {detail}",
+        "原登记簿拒绝：{code} {detail}",
+        "mend what the native registry names; nothing was issued",
+        "请按原登记簿提示处理；未签发任何单位",
+    ),
+    Reason.NATIVE_REGISTRY_UNAVAILABLE: ReasonRow(
+        "UNAVAILABLE",
+        "the native registry of {registry} does not answer",
+        "登记簿 {registry} 的原系统无应答",
+        "try again later; nothing was issued by this request",
+        "请稍后重试；本请求未签发任何单位",
+        retryable=True,
+    ),
+    Reason.ISSUANCE_PROVEN_ABSENT: ReasonRow(
+        "ABORTED",
+        "the issuance was interrupted and it is proven that nothing was issued: {evidence}",
+        "签发中断，已证明未签发任何单位：{evidence}",
+        "request it again, with a new request_id",
+        "请以新的 request_id 重新申请",
+        retryable=True,
+    ),
+    Reason.ADAPTER_STANDING_BY: ReasonRow(
+        "UNAVAILABLE",
+        "another process of registry {registry} has the journal",
+        "登记簿 {registry} 的另一进程正在使用日志",
+        "call the active process; this one takes over when the lease ends",
+        "请调用当前工作的进程；租约结束后本进程接替",
+        retryable=True,
+    ),
+    Reason.LOOKUP_UNAVAILABLE: ReasonRow(
+        "UNAVAILABLE",
+        "the lookup does not answer",
+        "查询中心无应答",
+        "try again with the same request_id",
+        "请以相同的 request_id 重试",
+        retryable=True,
+    ),
+    Reason.STORE_BUSY: ReasonRow(
+        "UNAVAILABLE",
+        "the store is busy or out of reach",
+        "存储繁忙或不可达",
+        "try again with the same request_id",
+        "请以相同的 request_id 重试",
+        retryable=True,
+    ),
+    Reason.DEADLINE_TOO_SHORT: ReasonRow(
+        "DEADLINE_EXCEEDED",
+        "{remaining_ms} ms remain, {needed_ms} ms are needed to answer safely",
+        "剩余 {remaining_ms} 毫秒，安全应答需要 {needed_ms} 毫秒",
+        "call again with a longer deadline and the same request_id",
+        "请以相同的 request_id 和更长的时限重试",
+        retryable=True,
+    ),
+    Reason.TOO_MANY_CALLS: ReasonRow(
+        "RESOURCE_EXHAUSTED",
+        "more than {limit} calls are under way",
+        "同时进行的调用超过 {limit} 个",
+        "wait and try again with the same request_id",
+        "请稍候以相同的 request_id 重试",
+        retryable=True,
+    ),
+    Reason.INTERNAL: ReasonRow(
+        "INTERNAL",
+        "an internal error occurred; trace {trace_id}",
+        "内部错误；跟踪号 {trace_id}",
+        "tell the operator the trace id; repeat with the same request_id",
+        "请将跟踪号告知运营方；可以相同的 request_id 重试",
+    ),
+}
+
+
+class DomainError(Exception):
+    """A refusal. ``variables`` fill the message of its reason; every one reaches the client as metadata."""
+
+    def __init__(self, reason: Reason, *, retry_after: timedelta | None = None, **variables: object) -> None:
+        self.reason = reason
+        self.variables = {name: str(value) for name, value in variables.items()}
+        self.retry_after = retry_after
+        row = REASONS[reason]
+        self.message_en = (
+            f"{row.message_en.format(**self.variables)}; {row.remedy_en.format(**self.variables)}"
+        )
+        self.message_zh = (
+            f"{row.message_zh.format(**self.variables)}；{row.remedy_zh.format(**self.variables)}"
+        )
+        super().__init__(f"{reason.value}: {self.message_en}")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One fault of a request: the field's path and a sentence with the remedy."""
+
+    field: str
+    description: str
+
+
+class InvalidRequest(DomainError):  # noqa: N818  read as a statement
+    """All faults of a request at once."""
+
+    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+        self.violations = tuple(violations)
+        faults = "; ".join(f"{each.field}: {each.description}" for each in self.violations[:20])
+        super().__init__(Reason.INVALID_REQUEST, count=len(self.violations), faults=faults)
