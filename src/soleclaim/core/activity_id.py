@@ -54,9 +54,7 @@ def parse_activity_id(text: str) -> ActivityId:
             "an activity id has 16 characters: country, 12 of Crockford base32 (no I, L, O, U), 2 check digits"
         )
     if _check_digits(compact[:-2]) != compact[-2:]:
-        raise ActivityIdError(
-            "check digits do not fit; compare the id with its source character by character"
-        )
+        raise ActivityIdError("check digits do not fit; compare the id with its source character by character")
     return ActivityId(compact)
 
 

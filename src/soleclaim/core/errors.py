@@ -362,12 +362,8 @@ class DomainError(Exception):
         self.variables = {name: str(value) for name, value in variables.items()}
         self.retry_after = retry_after
         row = REASONS[reason]
-        self.message_en = (
-            f"{row.message_en.format(**self.variables)}; {row.remedy_en.format(**self.variables)}"
-        )
-        self.message_zh = (
-            f"{row.message_zh.format(**self.variables)}；{row.remedy_zh.format(**self.variables)}"
-        )
+        self.message_en = f"{row.message_en.format(**self.variables)}; {row.remedy_en.format(**self.variables)}"
+        self.message_zh = f"{row.message_zh.format(**self.variables)}；{row.remedy_zh.format(**self.variables)}"
         super().__init__(f"{reason.value}: {self.message_en}")
 
 

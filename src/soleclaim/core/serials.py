@@ -1,5 +1,6 @@
 """Unit blocks: ranges of native serials with inclusive ends (design section 4, R84)."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -38,7 +39,7 @@ def total(blocks: Iterable[UnitBlock]) -> int:
 def first_overlap(blocks: Iterable[UnitBlock]) -> tuple[UnitBlock, UnitBlock] | None:
     """The first two blocks of one series that share a serial, or ``None``."""
     ordered = sorted(blocks)
-    for left, right in zip(ordered, ordered[1:], strict=False):
+    for left, right in itertools.pairwise(ordered):
         if left.series == right.series and right.start <= left.end:
             return left, right
     return None
