@@ -1,0 +1,1 @@
+"""Stand-ins for native registry systems: separate programs that know nothing of the gateway."""
