@@ -1,0 +1,1 @@
+"""Telling activities apart and together. Here: by strong identifiers only; pure."""
