@@ -1,0 +1,41 @@
+"""Civil days and months of a registry's zone, and half-open periods in UTC."""
+
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from soleclaim.core.period import Period
+
+CHINA: Final = ZoneInfo("Asia/Shanghai")
+
+
+def period_of_days(first: date, last: date, zone: ZoneInfo) -> Period:
+    """Both days inclusive; ``ValueError`` or ``OverflowError`` for days that make no period."""
+    after = last + timedelta(days=1)
+    return Period.of(datetime.combine(first, time(), zone), datetime.combine(after, time(), zone))
+
+
+def days_of_period(period: Period, zone: ZoneInfo) -> tuple[date, date] | None:
+    """First and last day, inclusive; ``None`` when the period does not run from midnight to midnight."""
+    start, end = period.start.astimezone(zone), period.end.astimezone(zone)
+    if start.time() != time() or end.time() != time():
+        return None
+    return start.date(), end.date() - timedelta(days=1)
+
+
+def period_of_month(month: str, zone: ZoneInfo) -> Period:
+    """The month ``YYYY-MM``; ``ValueError`` for a text that is none."""
+    first = date.fromisoformat(f"{month}-01")
+    return period_of_days(first, _next_month(first) - timedelta(days=1), zone)
+
+
+def month_of_period(period: Period, zone: ZoneInfo) -> str | None:
+    """``YYYY-MM``; ``None`` when the period is not exactly one month."""
+    days = days_of_period(period, zone)
+    if days is None or days[0].day != 1 or days[1] + timedelta(days=1) != _next_month(days[0]):
+        return None
+    return f"{days[0]:%Y-%m}"
+
+
+def _next_month(first: date) -> date:
+    return (first + timedelta(days=31)).replace(day=1)

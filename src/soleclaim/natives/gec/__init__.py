@@ -1,0 +1,1 @@
+"""GEC: China's green electricity certificates. Quirks and assumptions: README.md beside this file."""
