@@ -1,0 +1,1 @@
+"""gRPC transport shared by every service: identity, access, errors, limits, parsing."""
