@@ -1,0 +1,128 @@
+"""What every command says and how: language, JSON, tables, and mistakes told without a traceback."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+import click
+
+LANGUAGES: Final = ("en", "zh")
+
+REFUSED: Final = 1
+"""Exit code: the answer is no, or what was checked is not as it must be."""
+MISTAKE: Final = 2
+"""Exit code: the command line, a file or a configuration has to be mended."""
+OUT_OF_REACH: Final = 3
+"""Exit code: a server, registry or store did not answer; nothing is known."""
+
+_language: ContextVar[str] = ContextVar("language", default=os.environ.get("SOLECLAIM_LANG", "en"))
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def language() -> str:
+    """``en`` or ``zh``: the last ``--lang``, else ``SOLECLAIM_LANG``, else English."""
+    chosen = _language.get()
+    return chosen if chosen in LANGUAGES else "en"
+
+
+def _choose(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value:
+        _language.set(value)
+
+
+def lang_option(command: Command) -> Command:
+    """``--lang en|zh``."""
+    # Eager, so that `--lang zh --help` is in Chinese and a later mistake is told in the language asked for.
+    option = click.option(
+        "--lang",
+        type=click.Choice(LANGUAGES),
+        expose_value=False,
+        is_eager=True,
+        callback=_choose,
+        help="Language of what is printed. 输出语言。",
+    )
+    return option(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``: one document on standard output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def say(english: str, chinese: str) -> str:
+    """The text in the language asked for."""
+    return chinese if language() == "zh" else english
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """One document, readable, UTF-8 as it is."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people; wide cells fold."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width: do not fold there, so that lines can be searched.
+    Console(width=None if sys.stdout.isatty() else 240, markup=False).print(table)
+
+
+def tell(message: str) -> None:
+    """One line to standard error."""
+    click.echo(f"soleclaim: {message}", err=True)
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """What a person should read and the exit code; ``None`` for a bug, which deserves its traceback.
+
+    Nothing is imported here: a class that was never loaded cannot have been raised. Classes of ours whose name
+    ends in ``Fault`` carry a sentence for people.
+    """
+    names = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__}
+    told = _of_ours(error, names)
+    return told or _of_others(error, names)
+
+
+def _of_ours(error: BaseException, names: set[str]) -> tuple[str, int] | None:
+    if "soleclaim.RemoteUnavailable" in names:
+        return f"{error}", OUT_OF_REACH
+    if names & {"soleclaim.RemoteRefusal", "soleclaim.DomainError"}:
+        message = getattr(error, f"message_{language()}", str(error))
+        reason = getattr(getattr(error, "reason", None), "value", None)
+        return (f"{reason}: {message}" if reason else message), REFUSED
+    if any(name.startswith("soleclaim.") and name.endswith("Fault") for name in names):
+        return f"{error}", MISTAKE
+    if "soleclaim.NativeUnavailable" in names:
+        return f"{error}", OUT_OF_REACH
+    return None
+
+
+def _of_others(error: BaseException, names: set[str]) -> tuple[str, int] | None:
+    if isinstance(error, UnicodeDecodeError):
+        return say(
+            f"a file is not in UTF-8: {error.reason} at byte {error.start}; save it as UTF-8",
+            f"文件不是 UTF-8 编码：第 {error.start} 字节处 {error.reason}；请另存为 UTF-8",
+        ), MISTAKE
+    if names & {"sqlalchemy.OperationalError", "sqlalchemy.InterfaceError", "sqlite3.DatabaseError", "psycopg.OperationalError"}:
+        # Only the driver's own first line: the statement and the URL, with its password, stay out.
+        first = (str(getattr(error, "orig", error)).strip().splitlines() or [""])[0]
+        return say(
+            f"the database does not answer or refuses: {first}; check that it runs and that the URL is right",
+            f"数据库无应答或拒绝：{first}；请检查其是否运行以及 URL 是否正确",
+        ), OUT_OF_REACH
+    if "httpx.TransportError" in names:
+        return say(
+            f"no answer over HTTP: {error}; check the address", f"HTTP 无应答：{error}；请检查地址"
+        ), OUT_OF_REACH
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", MISTAKE
+    return None

@@ -1,0 +1,1 @@
+"""The demonstration: two registries, one lookup, real records, five acts."""
