@@ -9,9 +9,8 @@ import struct
 import unicodedata
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.interval_pb2 import Interval
@@ -19,6 +18,10 @@ from google.type.interval_pb2 import Interval
 from soleclaim.core.activity_id import ActivityId, ActivityIdError, parse_activity_id
 from soleclaim.core.errors import FieldViolation, InvalidRequest
 from soleclaim.core.period import EARLIEST, LATEST, MAX_PERIOD, Period
+
+if TYPE_CHECKING:
+    # The generic base exists in the stubs only.
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
 
 _E = TypeVar("_E", bound=int)
 
