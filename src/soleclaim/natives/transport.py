@@ -16,7 +16,7 @@ from soleclaim.registry.native import NativeIssuance, NativeOrder
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
 
-class Unclear(Exception):  # noqa: N818  named for what the answer is
+class Unclear(Exception):
     """What came back, or did not, allows no conclusion. The message says what was wrong, for people."""
 
 
@@ -77,7 +77,8 @@ class JsonTransport:
 
     def __init__(self, base_url: str, *, timeout_s: float, ca_file: Path | None) -> None:
         self._timeout_s = timeout_s
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        secure = httpx.URL(base_url).scheme == "https"
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None) if secure else False
         # The limit below covers the whole call; httpx's own would start anew with every chunk. Proxies
         # of the environment are ignored: where a registry's calls go is a matter of configuration only.
         self._client = httpx.AsyncClient(base_url=base_url, timeout=None, verify=context, trust_env=False)  # noqa: S113

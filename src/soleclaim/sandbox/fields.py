@@ -15,7 +15,7 @@ REFERENCE: Final = r"[A-Za-z0-9._:-]{1,64}"
 Row = Mapping[str, object]
 
 
-class Refused(Exception):  # noqa: N818  an answer, not a failure of the program
+class Refused(Exception):
     """The registry's rules forbid it; nothing was done."""
 
     def __init__(self, code: str, message: str) -> None:
