@@ -25,7 +25,7 @@ _BUSY_IN_SQLITE: Final = frozenset(
 )
 
 
-class StoreUrlFault(Exception):  # noqa: N818  read as a statement
+class StoreUrlFault(Exception):
     """The database URL cannot be used; the message says what to write instead."""
 
 

@@ -21,7 +21,7 @@ LOCK_TIMEOUT: Final = timedelta(seconds=10)
 """How long an upgrade waits for another upgrade, or for a table that is in use, before it gives up."""
 
 
-class SchemaFault(Exception):  # noqa: N818  read as a statement
+class SchemaFault(Exception):
     """The database's schema is not the one this program knows; the message says what to run."""
 
 

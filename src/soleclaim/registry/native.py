@@ -111,7 +111,7 @@ class NativeUnknown:
 NativeResult = NativeIssuance | NativeRefusal | NativeUnknown
 
 
-class NativeUnavailable(Exception):  # noqa: N818  named for the state, not for the class family
+class NativeUnavailable(Exception):
     """A *read* could not be answered. Never says anything about what exists."""
 
 

@@ -1,0 +1,136 @@
+"""The port to the lookup and to the other registries: what the workflow needs of them, in domain types."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from soleclaim.core.activity_id import ActivityId
+from soleclaim.core.period import Period
+from soleclaim.registry.domain import Declaration, Evidence, IssuanceState, Refusal
+from soleclaim.registry.native import NativeProject
+
+
+class LookupUnavailable(Exception):
+    """No answer, or one that does not tell: whether a mutation took effect is *unknown*.
+
+    The way on is the very same call again: same request id, same content.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOutcome:
+    """A measured outcome to record; ``quantity`` in whole base units of the instrument."""
+
+    activity: ActivityId
+    period: Period
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockWish:
+    """An issuance lock to acquire."""
+
+    activity: ActivityId
+    period: Period
+    units: int
+    carried_in: int
+    reference: str
+    declaration: Declaration
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lock in hand: its name and the token every later call must show."""
+
+    lock: str
+    fencing_token: int
+    supplement: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A native issuance to commit under a grant."""
+
+    grant: Grant
+    native_issuance_id: str
+    blocks: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A grant to end because nothing was issued natively, with the proof."""
+
+    grant: Grant
+    evidence: Evidence
+
+
+class Lookup(Protocol):
+    """The lookup as one registry sees it. Safe for concurrent use within one event loop.
+
+    Mutations take 1 to 1,000 items and answer each in order: done, or the refusal, after which nothing was changed
+    for that item. They are idempotent by ``request_id``, which must come with the very same items again. All
+    methods raise ``LookupUnavailable``. A refusal of the whole call is given for every item.
+    """
+
+    async def resolve(self, native_project_id: str) -> ActivityId | None:
+        """The activity of one of this registry's projects; ``None`` when the lookup does not know it."""
+
+    async def register(self, request_id: str, projects: Sequence[NativeProject]) -> list[ActivityId | Refusal]:
+        """Register projects; a shared strong identifier joins, a contradiction is refused."""
+
+    async def record_outcomes(self, request_id: str, outcomes: Sequence[RecordedOutcome]) -> list[Refusal | None]:
+        """Record what was measured. The same figure again changes nothing."""
+
+    async def acquire(self, request_id: str, wishes: Sequence[LockWish]) -> list[Grant | Refusal]:
+        """Acquire a lock for each."""
+
+    async def begin(self, request_id: str, grants: Sequence[Grant]) -> list[Refusal | None]:
+        """HELD to ISSUING, before the lock expires."""
+
+    async def commit(self, request_id: str, made: Sequence[Made]) -> list[Refusal | None]:
+        """ISSUING to ISSUED."""
+
+    async def abort(self, request_id: str, absent: Sequence[Absent]) -> list[Refusal | None]:
+        """ISSUING to ABORTED, with evidence."""
+
+    async def check(self, wish: LockWish) -> list[Refusal]:
+        """Every reason for which this wish would be refused now; changes nothing."""
+
+    async def announce(self, endpoint: str) -> None:
+        """Tell the directory where this adapter answers."""
+
+
+class Verdict(Enum):
+    """What another registry says of an activity and period."""
+
+    ISSUED = "ISSUED"
+    CLEAR = "CLEAR"
+    UNKNOWN = "UNKNOWN"
+    """It did not answer; never to be read as clear (R83)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundIssuance:
+    """What another registry may know of an issuance."""
+
+    registry: str
+    instrument: str
+    period: Period
+    state: IssuanceState
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAnswer:
+    """One other registry's answer."""
+
+    registry: str
+    verdict: Verdict
+    issuances: tuple[FoundIssuance, ...] = ()
+
+
+class Peers(Protocol):
+    """The other registries of the directory."""
+
+    async def ask(self, activity: ActivityId, period: Period) -> list[PeerAnswer]:
+        """Ask every one, each within its time limit. Raises ``LookupUnavailable`` when the directory does not answer."""
