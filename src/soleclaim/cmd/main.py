@@ -21,7 +21,12 @@ class Entry:
 
 
 COMMANDS: Final = {
-    "demo": Entry("demo", "demo", "See it work: two registries, one lookup, real records.", "演示：两个登记簿、一个查询中心、真实记录"),
+    "demo": Entry(
+        "demo",
+        "demo",
+        "See it work: two registries, one lookup, real records.",
+        "演示：两个登记簿、一个查询中心、真实记录",
+    ),
     "lookup": Entry("lookup", "lookup", "The central lookup: serve.", "查询中心：serve"),
     "adapter": Entry("adapter", "adapter", "A registry's adapter: serve.", "登记簿适配器：serve"),
     "sandbox": Entry("sandbox", "sandbox", "Stand-ins of native registries: serve.", "登记簿原系统的沙箱：serve"),

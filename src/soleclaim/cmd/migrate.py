@@ -13,8 +13,15 @@ STORES: Final = {"lookup": "soleclaim.lookup", "journal": "soleclaim.registry"}
 
 
 @click.command()
-@click.option("--store", type=click.Choice(list(STORES)), required=True, help="The lookup's store or a registry's journal.")
-@click.option("--database-url", required=True, envvar="SOLECLAIM_DATABASE_URL", help="postgresql+psycopg://… or sqlite+aiosqlite:///…")
+@click.option(
+    "--store", type=click.Choice(list(STORES)), required=True, help="The lookup's store or a registry's journal."
+)
+@click.option(
+    "--database-url",
+    required=True,
+    envvar="SOLECLAIM_DATABASE_URL",
+    help="postgresql+psycopg://… or sqlite+aiosqlite:///…",
+)
 def migrate(store: str, database_url: str) -> None:
     """Bring the schema to the newest version: all of it or nothing. Safe to repeat."""
     from soleclaim.db.migrate import upgrade

@@ -12,14 +12,12 @@ if TYPE_CHECKING:
     from soleclaim.rpc.tls import TlsFiles
 
 
-class HostPort(click.ParamType):
+class HostPort(click.ParamType[tuple[str, int]]):
     """``HOST:PORT`` as a pair; an IPv6 host stands in brackets."""
 
     name = "HOST:PORT"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
         """The pair, or a sentence saying what is wrong."""
         host, separator, port = str(value).rpartition(":")
         if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:

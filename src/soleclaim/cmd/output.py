@@ -18,14 +18,14 @@ MISTAKE: Final = 2
 OUT_OF_REACH: Final = 3
 """Exit code: a server, registry or store did not answer; nothing is known."""
 
-_language: ContextVar[str] = ContextVar("language", default=os.environ.get("SOLECLAIM_LANG", "en"))
+_language: ContextVar[str] = ContextVar("language")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def language() -> str:
     """``en`` or ``zh``: the last ``--lang``, else ``SOLECLAIM_LANG``, else English."""
-    chosen = _language.get()
+    chosen = _language.get(os.environ.get("SOLECLAIM_LANG", "en"))
     return chosen if chosen in LANGUAGES else "en"
 
 
@@ -111,7 +111,12 @@ def _of_others(error: BaseException, names: set[str]) -> tuple[str, int] | None:
             f"a file is not in UTF-8: {error.reason} at byte {error.start}; save it as UTF-8",
             f"文件不是 UTF-8 编码：第 {error.start} 字节处 {error.reason}；请另存为 UTF-8",
         ), MISTAKE
-    if names & {"sqlalchemy.OperationalError", "sqlalchemy.InterfaceError", "sqlite3.DatabaseError", "psycopg.OperationalError"}:
+    if names & {
+        "sqlalchemy.OperationalError",
+        "sqlalchemy.InterfaceError",
+        "sqlite3.DatabaseError",
+        "psycopg.OperationalError",
+    }:
         # Only the driver's own first line: the statement and the URL, with its password, stay out.
         first = (str(getattr(error, "orig", error)).strip().splitlines() or [""])[0]
         return say(
