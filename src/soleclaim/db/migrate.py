@@ -76,7 +76,15 @@ async def require_head(engine: AsyncEngine, script_location: Path, *, remedy: st
 def run(metadata: MetaData) -> None:
     """Body of a store's ``env.py``."""
     connection = context.config.attributes["connection"]
-    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+
+    def belongs_here(item: object, *_about: object) -> bool:
+        """Leave out what the tables mark as another database's (``info={"dialect": ...}``)."""
+        dialect = connection.dialect.name
+        return bool(getattr(item, "info", {}).get("dialect", dialect) == dialect)
+
+    context.configure(
+        connection=connection, target_metadata=metadata, transactional_ddl=True, include_object=belongs_here
+    )
     with context.begin_transaction():
         context.run_migrations()
 

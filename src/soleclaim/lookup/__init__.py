@@ -1,0 +1,1 @@
+"""The lookup: one identifier per activity, one issuance lock per outcome."""

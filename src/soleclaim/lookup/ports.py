@@ -1,0 +1,218 @@
+"""The ports of the lookup's store. Two implementations, SQLite and PostgreSQL, pass one contract suite.
+
+Contract of all methods, where their own text says nothing else:
+
+- *Durable:* what a ``Transaction`` did is durable when ``LookupStore.once`` returns, and not before; when it
+  raises, nothing was done, unless the connection broke at commit: then it is unknown, and ``once`` with the
+  same request id tells (it returns the stored answer if it was done).
+- *Retry:* ``once`` itself repeats the work, bounded, when the database reports a deadlock or a serialization
+  failure. The work must therefore have no effects outside the transaction.
+- *Errors:* ``DomainError`` with STORE_BUSY when the database cannot be reached, is locked or too slow;
+  REQUEST_ID_REUSED. Anything else is a bug.
+- *Concurrent callers* see committed state only. Two conflicting grants never both succeed, whatever the
+  processes above do.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from soleclaim.core.activity_id import ActivityKey
+from soleclaim.core.period import Period
+from soleclaim.identity.strong import Identifier
+from soleclaim.lookup.domain import (
+    Abortion,
+    Activity,
+    Claim,
+    Commitment,
+    CommittedIssuance,
+    Event,
+    GrantRef,
+    Lock,
+    LockId,
+    LockState,
+    Obstacle,
+    Outcome,
+    OutcomeRecord,
+    ProjectRegistration,
+    RegistryEntry,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """Identity of a mutation: who, which id, which method, and the SHA-256 of the payload."""
+
+    caller: str
+    request_id: str
+    method: str
+    payload_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Answer to a state change. ``done``: this call changed it. ``lock``: as it stands now; ``None``: unknown."""
+
+    done: bool
+    lock: Lock | None
+
+
+@dataclass(frozen=True, slots=True)
+class SerialConflict:
+    """A commit whose serials or native issuance id stand in the ledger already; the lock stays ISSUING."""
+
+    series: str
+
+
+class Reader(Protocol):
+    """Questions. Inside a transaction they see what it did."""
+
+    async def activities(self, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Activity]:
+        """Those that exist."""
+
+    async def activity_of_project(self, registry: str, native_project_id: str) -> ActivityKey | None:
+        """The activity of a native project."""
+
+    async def activity_of_identifier(self, identifier: Identifier) -> ActivityKey | None:
+        """The activity that holds a strong identifier."""
+
+    async def list_activities(self, *, registry: str | None, after: int, limit: int) -> list[tuple[int, Activity]]:
+        """In order of creation, with each one's position to go on after."""
+
+    async def outcomes(
+        self, wanted: Sequence[tuple[ActivityKey, Period, str]]
+    ) -> dict[tuple[ActivityKey, Period, str], Outcome]:
+        """Recorded outcomes of exactly these activities, periods and base units."""
+
+    async def lock(self, lock_id: LockId) -> Lock | None:
+        """One lock."""
+
+    async def list_locks(
+        self,
+        *,
+        activity_key: ActivityKey | None,
+        registry: str | None,
+        state: LockState | None,
+        period: Period | None,
+        after: int,
+        limit: int,
+    ) -> list[Lock]:
+        """In order of ``lock_id``, greater than ``after``; ``period``: only those that overlap it."""
+
+    async def issuances(self, lock_ids: Sequence[LockId]) -> dict[LockId, list[CommittedIssuance]]:
+        """The ledger's issuances under locks, in order of commit."""
+
+    async def registry_entries(self) -> dict[str, RegistryEntry]:
+        """Every registry that ever announced itself, by code."""
+
+
+class Transaction(Reader, Protocol):
+    """One unit of work. All its history entries become visible together."""
+
+    async def registered(self, registry: str, keys: Sequence[ActivityKey]) -> set[ActivityKey]:
+        """Those of ``keys`` on which ``registry`` has registered a project."""
+
+    async def identity_of(
+        self, projects: Sequence[ProjectRegistration]
+    ) -> tuple[
+        dict[tuple[str, str], ActivityKey],
+        dict[Identifier, ActivityKey],
+        dict[ActivityKey, frozenset[Identifier]],
+    ]:
+        """For ``identity.strong.decide``: registered projects, identifier owners, identifiers per activity."""
+
+    async def add_activity(self, key: ActivityKey, project: ProjectRegistration) -> None:
+        """Create an activity with its first project and identifiers, with history.
+
+        A concurrent creation with a shared identifier makes ``once`` repeat the work.
+        """
+
+    async def join_project(
+        self, key: ActivityKey, project: ProjectRegistration, new_identifiers: Sequence[Identifier]
+    ) -> None:
+        """Add a project, and what identifiers it brings, to an activity, with history if anything is new."""
+
+    async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
+        """Open a review case, or find the open one of the same project; its number."""
+
+    async def serialize_measured(self, keys: Sequence[ActivityKey]) -> None:
+        """Hold other measured grants and outcome changes of these activities until this transaction ends."""
+
+    async def bar_outcome_changes(self) -> None:
+        """Until this transaction ends, no outcome is recorded by another. Shared among grants."""
+
+    async def bar_grants(self) -> None:
+        """Until this transaction ends, no other transaction grants. Needed while recording outcomes."""
+
+    async def record_outcome(self, record: OutcomeRecord) -> Outcome:
+        """Insert, or change the quantity of, an outcome, with history when it changed anything."""
+
+    async def locks_near(self, spots: Sequence[tuple[ActivityKey, Period]]) -> list[list[Lock]]:
+        """Live locks of all registries whose period touches or overlaps each spot, in order of the input."""
+
+    async def outcome_touching(
+        self, key: ActivityKey, base_unit: str, *, start: datetime | None = None, end: datetime | None = None
+    ) -> Outcome | None:
+        """The recorded outcome of an activity that starts, or ends, exactly at this instant."""
+
+    async def obstacles(self, claims: Sequence[Claim]) -> list[list[Obstacle]]:
+        """What stands in the way of each claim now: ISSUED before ISSUING before HELD. Stale locks do not."""
+
+    async def grant(self, claims: Sequence[Claim]) -> list[Lock | list[Obstacle]]:
+        """Grant each claim or say what stands in the way, in order.
+
+        ``claims`` do not contradict each other. Stale HELD locks in the way are expired in this transaction.
+        The database's own exclusion rule decides; tokens are drawn after the segments are won, so they rise
+        per activity.
+        """
+
+    async def grant_supplement(self, lock_id: LockId, claim: Claim) -> Lock | None:
+        """A new grant under an ISSUED lock; ``None`` when it is no longer ISSUED or another grant is open."""
+
+    async def begin(self, grants: Sequence[GrantRef]) -> list[Moved]:
+        """HELD (or ISSUED with an open supplement) -> ISSUING where token and registry fit and the grant has
+        not expired by the database's clock: one conditional change, in order of the input."""
+
+    async def commit(self, commitments: Sequence[Commitment]) -> list[Moved | SerialConflict]:
+        """ISSUING -> ISSUED with ledger rows where token, registry and units fit. A serial that stands in the
+        ledger leaves that lock ISSUING (``SerialConflict``) and the other items unharmed."""
+
+    async def abort(self, abortions: Sequence[Abortion]) -> list[Moved]:
+        """ISSUING -> ABORTED, or back to ISSUED when earlier issuances stand. Evidence goes into the history."""
+
+    async def release(self, grants: Sequence[GrantRef]) -> list[Moved]:
+        """HELD -> RELEASED, or an open supplement back to ISSUED without a grant."""
+
+    async def announce(self, code: str, endpoint: str, api_version: str) -> None:
+        """Remember where a registry answers; the last word counts."""
+
+
+class LookupStore(Protocol):
+    """The durable state of the lookup."""
+
+    async def once(self, key: RequestKey, work: Callable[[Transaction], Awaitable[bytes]]) -> bytes:
+        """Run ``work`` in one transaction and store its answer under ``key``; a repeat gets the first answer.
+
+        Two repeats that race: one runs, the other waits and gets the same answer. The same id with another
+        method or payload raises REQUEST_ID_REUSED. When ``work`` raises, nothing is done nor stored.
+        """
+
+    def reading(self) -> AbstractAsyncContextManager[Reader]:
+        """A consistent view for questions."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """One unit of work without an idempotency key; commits at the end, rolls back on an exception."""
+
+    async def expire_stale(self, *, limit: int) -> int:
+        """Expire at most ``limit`` HELD locks past their time; how many."""
+
+    def events(self, *, after: tuple[int, int], limit: int) -> AsyncIterator[Event]:
+        """Committed history after ``(position, entry)``, in order per activity; nothing is ever skipped.
+
+        A row becomes visible with its transaction; positions are given after commit.
+        """
+
+    async def close(self) -> None:
+        """Release connections."""

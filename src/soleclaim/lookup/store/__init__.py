@@ -1,0 +1,25 @@
+"""The lookup's stores: one schema, the same answers from SQLite and PostgreSQL."""
+
+from pathlib import Path
+
+from soleclaim.db import migrate
+from soleclaim.db.engine import POSTGRESQL, open_engine, parse_store_url
+from soleclaim.lookup.store.base import SqlLookupStore
+from soleclaim.lookup.store.postgres import PostgresLookupStore
+from soleclaim.lookup.store.sqlite import SqliteLookupStore
+from soleclaim.policy.bundle import Bundle
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+def upgrade(url: str) -> None:
+    """Bring the schema of the lookup's store to what this program needs."""
+    migrate.upgrade(url, MIGRATIONS)
+
+
+async def open_store(url: str, bundle: Bundle, *, pool_size: int = 8) -> SqlLookupStore:
+    """Open a store and make the policy bundle known in it. Raises ``SchemaFault`` on a schema it does not know."""
+    engine = open_engine(url, pool_size=pool_size)
+    await migrate.require_head(engine, MIGRATIONS, remedy="soleclaim migrate --store lookup --database-url ...")
+    kind = PostgresLookupStore if parse_store_url(url).drivername == POSTGRESQL else SqliteLookupStore
+    return await kind.open(engine, bundle)

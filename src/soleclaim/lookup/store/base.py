@@ -1,0 +1,195 @@
+"""What both stores share: the unit of work with its idempotency, identity, outcomes, reads, the event stream.
+
+The contracts stand in ``lookup.ports``. What differs between the databases is in ``sqlite`` and ``postgres``:
+the clock, drawing numbers, the barriers, and the exclusion rule.
+"""
+
+import asyncio
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, Self, TypeVar
+
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from soleclaim.core.activity_id import ActivityKey
+from soleclaim.core.errors import DomainError, Reason
+from soleclaim.core.failpoint import reach
+from soleclaim.db.engine import busy_is_refused, reading, sqlstate, writing
+from soleclaim.lookup.domain import Event, EventKind, LockId, Token
+from soleclaim.lookup.ports import RequestKey
+from soleclaim.lookup.store.rows import to_instant
+from soleclaim.lookup.store.schema import policy_bundle
+from soleclaim.lookup.store.transaction import SqlTransaction
+from soleclaim.policy.bundle import Bundle
+
+T = TypeVar("T")
+
+ATTEMPTS: Final = 5
+"""How often a unit of work is tried when the database reports a deadlock or a race between two registrations."""
+_DEADLOCK_OR_SERIALIZATION: Final = frozenset({"40P01", "40001"})
+_IDENTITY_TABLES: Final = ("activity", "strong_identifier", "native_project", "review_case", "outcome")
+EXPIRE_WINDOW: Final = 50_000
+"""How many locks one sweep looks at."""
+
+
+class SqlLookupStore(ABC):
+    """``LookupStore`` over SQLAlchemy Core."""
+
+    transaction_type: type[SqlTransaction]
+
+    def __init__(self, engine: AsyncEngine, bundles: dict[int, str], bundle_id: int) -> None:
+        self._engine = engine
+        self._bundles = bundles
+        self._bundle_id = bundle_id
+        self._swept_to = 0
+
+    @classmethod
+    async def open(cls, engine: AsyncEngine, bundle: Bundle) -> Self:
+        """Make the bundle known in the store, so that locks can name it."""
+        with busy_is_refused():
+            async with writing(engine) as connection:
+                await cls._bar_other_openers(connection)
+                rows = await connection.execute(select(policy_bundle.c.bundle_id, policy_bundle.c.hash))
+                bundles: dict[int, str] = {bundle_id: known for bundle_id, known in rows}
+                if bundle.hash not in bundles.values():
+                    bundles[len(bundles) + 1] = bundle.hash
+                    values = {"bundle_id": len(bundles), "hash": bundle.hash, "version": bundle.version}
+                    await connection.execute(policy_bundle.insert().values(**values))
+        bundle_id = next(number for number, known in bundles.items() if known == bundle.hash)
+        return cls(engine, bundles, bundle_id)
+
+    @staticmethod
+    @abstractmethod
+    async def _bar_other_openers(connection: AsyncConnection) -> None:
+        """Until the end of this transaction no other process opens the store."""
+
+    async def once(self, key: RequestKey, work: Callable[[SqlTransaction], Awaitable[bytes]]) -> bytes:
+        """See ``LookupStore.once``."""
+
+        async def claim_and_work(transaction: SqlTransaction) -> bytes:
+            stored = await transaction.claim_request(key)
+            if stored is not None:
+                return stored
+            reach(f"lookup.{key.method}.claimed")
+            answer = await work(transaction)
+            await transaction.store_answer(key, answer)
+            reach(f"lookup.{key.method}.written")
+            return answer
+
+        answer = await self._in_transaction(claim_and_work)
+        reach(f"lookup.{key.method}.committed")
+        return answer
+
+    async def _in_transaction(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self.transaction() as transaction:
+                    return await work(transaction)
+            except _RepeatableError as error:
+                if attempt == ATTEMPTS:
+                    raise DomainError(Reason.STORE_BUSY) from error
+                # Random, so that two that met once do not meet again.
+                await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqlTransaction]:
+        """See ``LookupStore.transaction``."""
+        with busy_is_refused():
+            try:
+                async with writing(self._engine) as connection:
+                    yield self.transaction_type(connection, self._bundles, self._bundle_id)
+            except DBAPIError as error:
+                if sqlstate(error) in _DEADLOCK_OR_SERIALIZATION or _is_identity_race(error):
+                    raise _RepeatableError from error
+                raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[SqlTransaction]:
+        """See ``LookupStore.reading``."""
+        with busy_is_refused():
+            async with reading(self._engine) as connection:
+                yield self.transaction_type(connection, self._bundles, self._bundle_id)
+
+    async def expire_stale(self, *, limit: int) -> int:
+        """See ``LookupStore.expire_stale``. Looks only above the locks that ended long ago."""
+
+        async def sweep(transaction: SqlTransaction) -> int:
+            expired, swept_to = await transaction.expire_above(self._swept_to, window=EXPIRE_WINDOW, limit=limit)
+            self._swept_to = swept_to
+            return expired
+
+        return await self._in_transaction(sweep)
+
+    async def events(self, *, after: tuple[int, int], limit: int) -> AsyncIterator[Event]:
+        """See ``LookupStore.events``."""
+        with busy_is_refused():
+            async with writing(self._engine) as connection:
+                await self._give_positions(connection)
+            async with reading(self._engine) as connection:
+                rows = await connection.execute(
+                    text(
+                        "SELECT o.position, h.entry_id, h.kind, h.activity_key, h.country, h.registry, h.lock_id, "
+                        "h.token, h.create_us FROM outbox o JOIN history_entry h ON h.tx_id = o.tx_id "
+                        "WHERE (o.position = :position AND h.entry_id > :entry) OR o.position > :position "
+                        "ORDER BY o.position, h.entry_id LIMIT :limit"
+                    ),
+                    {"position": after[0], "entry": after[1], "limit": limit},
+                )
+                found = rows.all()
+        for row in found:
+            yield Event(
+                position=row[0],
+                entry=row[1],
+                kind=EventKind(row[2]),
+                activity_key=None if row[3] is None else ActivityKey(row[3]),
+                country=row[4],
+                registry=row[5],
+                lock_id=None if row[6] is None else LockId(row[6]),
+                token=Token(row[7]),
+                create_time=to_instant(row[8]),
+            )
+
+    async def _give_positions(self, connection: AsyncConnection) -> None:
+        """Number the transactions committed since, so that a reader never passes one that commits late.
+
+        Two transactions that touch the same lock draw their entry numbers after they have it, hence in the order
+        of their commits: ordering the unnumbered by their first entry keeps the order per activity.
+        """
+        await self._bar_other_positioners(connection)
+        last = (await connection.execute(text("SELECT coalesce(max(position), 0) FROM outbox"))).scalar_one()
+        await connection.execute(
+            text(
+                "WITH fresh AS (SELECT o.tx_id, (SELECT min(h.entry_id) FROM history_entry h "
+                "  WHERE h.tx_id = o.tx_id) AS first_entry FROM outbox o WHERE o.position IS NULL), "
+                "numbered AS (SELECT tx_id, row_number() OVER (ORDER BY first_entry, tx_id) AS place FROM fresh) "
+                "UPDATE outbox SET position = :last + numbered.place FROM numbered "
+                "WHERE outbox.tx_id = numbered.tx_id"
+            ),
+            {"last": last},
+        )
+
+    @staticmethod
+    @abstractmethod
+    async def _bar_other_positioners(connection: AsyncConnection) -> None:
+        """Until the end of this transaction no other gives positions."""
+
+    async def close(self) -> None:
+        """See ``LookupStore.close``."""
+        await self._engine.dispose()
+
+
+class _RepeatableError(Exception):
+    """The unit of work met another one and may simply be repeated."""
+
+
+def _is_identity_race(error: DBAPIError) -> bool:
+    """Two transactions created the same activity, identifier, project, case or outcome at once."""
+    if not isinstance(error, IntegrityError):
+        return False
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return constraint is not None and constraint.startswith(_IDENTITY_TABLES)

@@ -1,0 +1,213 @@
+"""Tables of the lookup's store. The migrations create them; a test compares the two.
+
+Instants are BIGINT microseconds since 1970 in UTC: exact, the same on both databases, no session time zone.
+Ends of periods and slices are exclusive; ends of serial ranges inclusive.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+metadata = MetaData()
+
+activity = Table(
+    "activity",
+    metadata,
+    Column("activity_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("ordinal", BigInteger, nullable=False, unique=True),
+    Column("country", Text, nullable=False),
+    Column("activity_type", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("create_us", BigInteger, nullable=False),
+)
+
+strong_identifier = Table(
+    "strong_identifier",
+    metadata,
+    Column("scheme", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("activity_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False, index=True),
+    PrimaryKeyConstraint("scheme", "value"),
+)
+
+native_project = Table(
+    "native_project",
+    metadata,
+    Column("registry", Text, nullable=False),
+    Column("native_project_id", Text, nullable=False),
+    Column("activity_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False),
+    PrimaryKeyConstraint("registry", "native_project_id"),
+    Index("native_project_activity", "activity_key", "registry"),
+)
+
+review_case = Table(
+    "review_case",
+    metadata,
+    Column("case_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("registry", Text, nullable=False),
+    Column("native_project_id", Text, nullable=False),
+    Column("candidates", Text, nullable=False),  # JSON list of activity keys
+    Column("registration", Text, nullable=False),  # JSON of what was asked, so that nothing is lost
+    Column("detail", Text, nullable=False),
+    Column("create_us", BigInteger, nullable=False),
+    UniqueConstraint("registry", "native_project_id"),
+)
+
+outcome = Table(
+    "outcome",
+    metadata,
+    Column("activity_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False),
+    Column("base_unit", Text, nullable=False),
+    Column("period_start_us", BigInteger, nullable=False),
+    Column("period_end_us", BigInteger, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("registry", Text, nullable=False),
+    Column("update_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("activity_key", "base_unit", "period_start_us", "period_end_us"),
+)
+
+policy_bundle = Table(
+    "policy_bundle",
+    metadata,
+    Column("bundle_id", Integer, primary_key=True, autoincrement=False),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("version", Text, nullable=False),
+)
+
+issuance_lock = Table(
+    "issuance_lock",
+    metadata,
+    Column("lock_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("activity_key", BigInteger, nullable=False, index=True),
+    Column("country", Text, nullable=False),
+    Column("registry", Text, nullable=False),
+    Column("instrument", Text, nullable=False),
+    Column("period_start_us", BigInteger, nullable=False),
+    Column("period_end_us", BigInteger, nullable=False),
+    Column("slice_start", BigInteger, nullable=False),
+    Column("slice_end", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("expire_us", BigInteger),
+    Column("units", BigInteger, nullable=False),
+    Column("carried_in", BigInteger, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("issued_units", BigInteger, nullable=False),
+    Column("issuance_count", Integer, nullable=False),
+    Column("supplement", Boolean, nullable=False),
+    Column("bundle_id", Integer, nullable=False),
+    Column("create_us", BigInteger, nullable=False),
+    Column("update_us", BigInteger, nullable=False),
+    # State changes rewrite the row in place while its page has room: no index holds a column that changes.
+    postgresql_with={"fillfactor": "60"},
+)
+
+segment = Table(
+    "segment",
+    metadata,
+    Column("lock_id", BigInteger, nullable=False, index=True),
+    Column("activity_key", BigInteger, nullable=False),
+    Column("attributes", ARRAY(Integer).with_variant(Integer, "sqlite"), nullable=False),  # SQLite: a bit mask
+    Column("period_start_us", BigInteger, nullable=False),
+    Column("period_end_us", BigInteger, nullable=False),
+    Column("slice_start", BigInteger, nullable=False),
+    Column("slice_end", BigInteger, nullable=False),
+    Column("live", Boolean, nullable=False),
+)
+# PostgreSQL: CONSTRAINT segment_exclusion, written in the migration (design section 4).
+# SQLite: this index serves the same question, asked inside the one writer transaction.
+Index("segment_of_activity", segment.c.activity_key, segment.c.period_start_us, info={"dialect": "sqlite"})
+
+issuance = Table(
+    "issuance",
+    metadata,
+    Column("registry", Text, nullable=False),
+    Column("native_issuance_id", Text, nullable=False),
+    Column("lock_id", BigInteger, nullable=False, index=True),
+    Column("token", BigInteger, nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("commit_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("registry", "native_issuance_id"),
+)
+
+unit_block = Table(
+    "unit_block",
+    metadata,
+    Column("lock_id", BigInteger, nullable=False, index=True),
+    Column("token", BigInteger, nullable=False),
+    Column("registry", Text, nullable=False),
+    Column("series", Text, nullable=False),
+    # 63 bits of SHA-256 over registry and series: a text key in the exclusion index is four times slower.
+    # Two series that share a key could only refuse each other, never overlap.
+    Column("series_key", BigInteger, nullable=False),
+    Column("start_serial", BigInteger, nullable=False),
+    Column("end_serial", BigInteger, nullable=False),
+)
+# PostgreSQL: CONSTRAINT unit_block_exclusion, written in the migration.
+Index("unit_block_of_series", unit_block.c.series_key, unit_block.c.start_serial, info={"dialect": "sqlite"})
+
+history_entry = Table(
+    "history_entry",
+    metadata,
+    Column("entry_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("tx_id", BigInteger, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("activity_key", BigInteger),
+    Column("country", Text, nullable=False),
+    Column("registry", Text, nullable=False),
+    Column("lock_id", BigInteger),
+    Column("token", BigInteger, nullable=False),
+    Column("detail", Text),
+    Column("create_us", BigInteger, nullable=False),
+    Index("history_entry_of_transaction", "tx_id", "entry_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    # One row per transaction. `position` is given after commit, so that readers never skip a late commit.
+    Column("tx_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, unique=True),
+)
+Index(
+    "outbox_unpositioned",
+    outbox.c.tx_id,
+    postgresql_where=outbox.c.position.is_(None),
+    sqlite_where=outbox.c.position.is_(None),
+)
+
+request = Table(
+    "request",
+    metadata,
+    Column("caller", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("payload_hash", LargeBinary, nullable=False),
+    Column("answer", LargeBinary),
+    Column("create_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("caller", "request_id"),
+)
+
+registry_entry = Table(
+    "registry_entry",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("api_version", Text, nullable=False),
+    Column("announce_us", BigInteger, nullable=False),
+)
