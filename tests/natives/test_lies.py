@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from soleclaim.natives import open_native
-from soleclaim.registry.native import NativeIssuance, NativeRegistry, NativeResult, NativeUnavailable, NativeUnknown
+from soleclaim.registry.native import NativeIssuance, NativeRegistry, NativeUnavailable, NativeUnknown
 
 if TYPE_CHECKING:
     from tests.natives.conftest import Bench
@@ -103,13 +103,11 @@ def _issuance_in(kind: str, answer: Json) -> Json:
     return found
 
 
-async def _ask(
-    kind: str, liar: Liar, answer: object, question: Callable[[NativeRegistry], Any]
-) -> NativeResult | list[NativeResult] | NativeIssuance | None:
+async def _ask(kind: str, liar: Liar, answer: object, question: Callable[[NativeRegistry], Any]) -> object:
     liar.body = json.dumps(answer).encode()
     native = open_native(kind, liar.url, timeout_s=5, longest_under_way_s=5)
     try:
-        result: NativeResult | list[NativeResult] | NativeIssuance | None = await question(native)
+        result: object = await question(native)
     finally:
         await native.close()
     return result
@@ -247,3 +245,38 @@ async def test_list_without_a_total_is_no_answer(bench: Bench, liar: Liar) -> No
     answer: Json = {"successful": True, "msg": None, "dataInfo": [], "items": []}
     with pytest.raises(NativeUnavailable, match="total"):
         await _ask(bench.kind, liar, answer, lambda native: anext(native.list_issuances()))
+
+
+async def test_project_and_outcome_of_somebody_else_are_no_answer(bench: Bench, liar: Liar) -> None:
+    if bench.kind == "ccer":
+        asked: Json = {"projectInfoId": bench.project_id}
+        project = bench.http.post(bench.paths.project, json=asked).json()
+        asked |= {"startDate": "20250101", "endDate": "20250630"}
+        outcome = bench.http.post(bench.paths.outcome, json=asked).json()
+        lies = [{"projectInfoId": "1500000000000000778"}, {"startDate": "20250102"}, {"endDate": "20250629"}]
+    else:
+        project = bench.http.get(bench.paths.project).json()
+        outcome = bench.http.get(f"{bench.paths.outcome}/2025-03").json()
+        lies = [{"filingCode": "FDWD2407150000124"}, {"month": "2025-04"}]
+    believed = await _ask(bench.kind, liar, outcome, lambda native: native.get_outcome(bench.project_id, bench.period))
+    assert believed == await bench.native.get_outcome(bench.project_id, bench.period)
+    for lie in lies:
+        told = {**outcome, **lie}
+        with pytest.raises(NativeUnavailable):
+            await _ask(bench.kind, liar, told, lambda native: native.get_outcome(bench.project_id, bench.period))
+    with pytest.raises(NativeUnavailable):
+        await _ask(bench.kind, liar, {**project, **lies[0]}, lambda native: native.get_project(bench.project_id))
+
+
+@pytest.mark.parametrize("kind", ["ccer"])
+async def test_inner_record_of_somebody_else_is_no_answer(bench: Bench, liar: Liar) -> None:
+    other = {"projectInfoId": "1500000000000000778"}
+    project = bench.http.post(bench.paths.project, json={"projectInfoId": bench.project_id}).json()
+    project["dataInfo"] |= other
+    with pytest.raises(NativeUnavailable, match="names projectInfoId"):
+        await _ask(bench.kind, liar, project, lambda native: native.get_project(bench.project_id))
+    days = {"projectInfoId": bench.project_id, "startDate": "20250101", "endDate": "20250630"}
+    outcome = bench.http.post(bench.paths.outcome, json=days).json()
+    outcome["dataInfo"] |= other
+    with pytest.raises(NativeUnavailable, match="names projectInfoId"):
+        await _ask(bench.kind, liar, outcome, lambda native: native.get_outcome(bench.project_id, bench.period))
