@@ -7,6 +7,7 @@ from typing import Protocol
 
 from soleclaim.core.activity_id import ActivityId
 from soleclaim.core.period import Period
+from soleclaim.core.serials import UnitBlock
 from soleclaim.registry.domain import Declaration, Evidence, IssuanceState, Refusal
 from soleclaim.registry.native import NativeProject
 
@@ -54,7 +55,7 @@ class Made:
 
     grant: Grant
     native_issuance_id: str
-    blocks: tuple[tuple[str, int, int], ...]
+    blocks: tuple[UnitBlock, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +134,4 @@ class Peers(Protocol):
     """The other registries of the directory."""
 
     async def ask(self, activity: ActivityId, period: Period) -> list[PeerAnswer]:
-        """Ask every one, each within its time limit. Raises ``LookupUnavailable`` when the directory does not answer."""
+        """Ask every one, within a time limit. ``LookupUnavailable`` when the directory does not answer."""

@@ -77,7 +77,7 @@ class Tools:
 
 @contextmanager
 def at(step: Step) -> Iterator[None]:
-    """Marks a step's call. ``before``: all earlier steps are durable. ``after``: this one is done, not yet journalled."""
+    """Mark a step's call. ``before``: all earlier steps are durable. ``after``: it is done, not yet journalled."""
     reach(f"registry.{step.name}.before")
     yield
     reach(f"registry.{step.name}.after")
@@ -170,25 +170,23 @@ async def conclude(work: Work) -> None:
     """Step 8: tell the lookup how each native issuance ended. Also used when recovery has settled a doubt."""
     lookup = work.tools.lookup
     if entries := work.at_stage(Stage.MADE):
-        facts = [
-            Made(
-                _grant(entry),
-                entry.native_issuance_id,
-                tuple((block.series, block.start, block.end) for block in entry.blocks),
-            )
-            for entry in entries
-        ]
+        facts = [Made(_grant(entry), entry.native_issuance_id, entry.blocks) for entry in entries]
         with at(Step.COMMIT):
             committed = await lookup.commit(lookup_request_id(Step.COMMIT.name, entries), facts)
         done = [replace(entry, stage=Stage.ISSUED) for entry, no in zip(entries, committed, strict=True) if no is None]
         await work.record(done, "committed")
         _tell_not_taken("commit", entries, committed)
     if entries := work.at_stage(Stage.ABSENT):
-        proofs = [Absent(_grant(entry), _evidence(entry)) for entry in entries]
-        aborted = await lookup.abort(lookup_request_id("ABORT", entries), proofs)
+        # One call each: their number may grow from one try to the next, and a repeated call must be the same call.
+        aborted = await each(entries, lambda entry: _abort(lookup, entry))
         done = [replace(entry, stage=Stage.REFUSED) for entry, no in zip(entries, aborted, strict=True) if no is None]
         await work.record(done, "aborted")
         _tell_not_taken("abort", entries, aborted)
+
+
+async def _abort(lookup: Lookup, entry: Entry) -> Refusal | None:
+    answers = await lookup.abort(lookup_request_id("ABORT", [entry]), [Absent(_grant(entry), _evidence(entry))])
+    return answers[0]
 
 
 # -- 2. Identity and outcome -----------------------------------------------------------------------------------------
@@ -275,9 +273,10 @@ async def _journal_sending(work: Work, entries: Sequence[Entry]) -> tuple[float,
     limits, capabilities = work.tools.limits, work.tools.native.capabilities
     asked_s = elapsed_s()
     now = await work.tools.journal.now()
-    late = [entry for entry in entries if now >= _begin_time(entry) + limits.send_within]
-    await work.record([_never_sent(entry) for entry in late], "too late to send")
-    in_time = [entry for entry in entries if entry not in late]
+    too_late = now - limits.send_within
+    late = [_never_sent(entry) for entry in entries if _begin_time(entry) <= too_late]
+    await work.record(late, "too late to send")
+    in_time = [entry for entry in entries if _begin_time(entry) > too_late]
     if not in_time:
         return asked_s, []
     last = min(_begin_time(entry) for entry in in_time) + limits.send_within
@@ -453,7 +452,7 @@ def _chunks(entries: Sequence[Entry], size: int) -> list[Sequence[Entry]]:
 
 
 async def each(items: Sequence[_T], call: Callable[[_T], Awaitable[_R]], *, at_once: int = _READS_AT_ONCE) -> list[_R]:
-    """``call`` for every item, a few at once, answers in order. All run to their end before the first error is raised."""
+    """``call`` for every item, a few at once, answers in order. All run to their end before an error is raised."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(item: _T) -> _R:

@@ -1,0 +1,199 @@
+"""Recovery: on start and on a timer, every unfinished entry is driven on until it is ISSUED or REFUSED.
+
+What was interrupted before the native call is *finished*: the journal proves that nothing was sent, and the same
+function goes on from the stage that was reached (or ends it, when the lock or the time to send has run out).
+What may have been sent is settled by asking the native registry, by the table "what counts as proof of absence"
+(design section 3). An answer that does not come changes nothing; it is asked again, later and later, and alarms.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from prometheus_client import Gauge
+
+from soleclaim.core.errors import DomainError
+from soleclaim.registry.desk import IssuanceDesk, unfinished
+from soleclaim.registry.domain import BatchId, Entry, EvidenceKind, Stage
+from soleclaim.registry.journal import Lease
+from soleclaim.registry.lease import LeaseKeeper
+from soleclaim.registry.lookup import LookupUnavailable
+from soleclaim.registry.native import (
+    AbsenceProof,
+    NativeIssuance,
+    NativeRefusal,
+    NativeUnavailable,
+    NativeUnknown,
+)
+from soleclaim.registry.workflow import Tools, Work, drive, each, issue, made, misfit, native_refused, proven_absent
+
+_LOG = logging.getLogger(__name__)
+
+_DOUBT: Final = (Stage.SENDING, Stage.UNKNOWN)
+
+IN_DOUBT: Final = Gauge(
+    "soleclaim_registry_in_doubt",
+    "Issuances whose native call was made, or may have been, and are not committed",
+    ["registry"],
+)
+OLDEST_DOUBT: Final = Gauge(
+    "soleclaim_registry_in_doubt_oldest_age_seconds",
+    "Age of the oldest issuance in doubt; 0 when there is none",
+    ["registry"],
+)
+ACTIVE: Final = Gauge(
+    "soleclaim_registry_active", "1 while this process has the journal, 0 while it stands by", ["registry"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryTimes:
+    """``poll``: how often to look. Back-off doubles from ``first_pause`` to ``longest_pause``."""
+
+    poll: timedelta = timedelta(seconds=1)
+    first_pause: timedelta = timedelta(seconds=1)
+    longest_pause: timedelta = timedelta(minutes=5)
+    batches_at_once: int = 4
+
+
+class Recovery:
+    """Drives unfinished entries on while this process has the lease."""
+
+    def __init__(self, tools: Tools, keeper: LeaseKeeper, desk: IssuanceDesk, times: RecoveryTimes) -> None:
+        self._tools = tools
+        self._keeper = keeper
+        self._desk = desk
+        self._times = times
+        self._mine: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Keep going until cancelled."""
+        while True:
+            with suppress(DomainError):  # No lease or no store at present: the keeper tells of both.
+                await self.step()
+            await asyncio.sleep(self._times.poll.total_seconds())
+
+    async def step(self) -> None:
+        """Start work on what is due, and state what is in doubt. Does not wait for the work."""
+        registry = self._tools.registry
+        ACTIVE.labels(registry).set(self._keeper.active)
+        lease = self._keeper.current()
+        self._mine = {task for task in self._mine if not task.done()}
+        for batch_id in await self._tools.journal.due(limit=100):
+            if len(self._mine) >= self._times.batches_at_once:
+                break
+            if not self._desk.is_busy(batch_id):
+                self._mine.add(self._desk.work_on(batch_id, partial(self.recover, batch_id, lease)))
+        doubt = await self._tools.journal.in_doubt()
+        IN_DOUBT.labels(registry).set(doubt.count)
+        OLDEST_DOUBT.labels(registry).set(doubt.oldest_age.total_seconds())
+
+    async def recover(self, batch_id: BatchId, lease: Lease) -> None:
+        """One try at a batch: settle what is in doubt, drive the rest on, and put off what is left."""
+        work = Work(self._tools, lease, await self._tools.journal.read_batch(batch_id))
+        why = "no proof yet"
+        try:
+            await self._settle(work, work.at_stage(*_DOUBT))
+            await drive(work)
+        except LookupUnavailable as error:
+            why = f"the lookup does not answer: {error}"
+        await self._put_off(work, why)
+
+    async def _settle(self, work: Work, entries: Sequence[Entry]) -> None:
+        settled = await each(entries, lambda entry: settle(self._tools, work.lease, entry))
+        changed = [after for before, after in zip(entries, settled, strict=True) if after != before]
+        await work.record(changed, "native registry asked")
+
+    async def _put_off(self, work: Work, why: str) -> None:
+        left = unfinished(work.at_stage(*Stage))
+        if not left:
+            return
+        now = await self._tools.journal.now()
+        await work.record([self._put_off_one(entry, now) for entry in left], f"put off: {why}")
+        for stage in sorted({entry.stage for entry in left}, key=lambda stage: stage.value):
+            names = [entry.reference for entry in left if entry.stage is stage]
+            _LOG.warning(
+                "registry %s: %d issuance(s) unfinished at %s after %d tries (%s), first %s",
+                *(self._tools.registry, len(names), stage.value, left[0].attempts + 1, why, names[0]),
+            )
+
+    def _put_off_one(self, entry: Entry, now: datetime) -> Entry:
+        times = self._times
+        pause = min(times.first_pause * 2 ** min(entry.attempts, 20), times.longest_pause)
+        next_try = now + pause * random.uniform(0.75, 1.0)  # noqa: S311  spreads load, no secret
+        if entry.stage in _DOUBT and entry.absent_after is not None and entry.absent_after > now:
+            # The proof becomes possible then; no need to sleep past it.
+            next_try = min(next_try, entry.absent_after + timedelta(milliseconds=10))
+        return replace(entry, attempts=entry.attempts + 1, next_try_time=next_try)
+
+
+async def settle(tools: Tools, lease: Lease, entry: Entry) -> Entry:
+    """What the native registry's answer proves about an entry that may have been sent; unchanged when nothing.
+
+    The lease is checked right before every call that changes something natively.
+    """
+    try:
+        match tools.native.capabilities.absence_proof:
+            case AbsenceProof.VOID:
+                lease.check()
+                found = await tools.native.void(entry.reference)
+                return _made_or(entry, found, _voided(entry))
+            case AbsenceProof.RESEND:
+                lease.check()
+                return await _resend(tools, entry)
+            case AbsenceProof.SEARCH_TWICE:
+                # The clock is read before the search: the search must *begin* after the last moment at which a
+                # call of ours could still take effect.
+                now = await tools.journal.now()
+                found = await tools.native.find(entry.reference)
+                return _made_or(entry, found, _not_found(entry, now))
+            case AbsenceProof.OPERATOR:
+                return _made_or(entry, await tools.native.find(entry.reference), entry)
+    except NativeUnavailable as error:
+        _LOG.info("%s: the native registry does not answer: %s", entry.reference, error)
+        return entry
+
+
+def _made_or(entry: Entry, found: NativeIssuance | None, absent: Entry) -> Entry:
+    if found is None:
+        return absent
+    if why := misfit(entry, found):
+        _LOG.error("%s: the native registry has an issuance with this reference, but %s", entry.reference, why)
+        return entry
+    return made(entry, found)
+
+
+def _voided(entry: Entry) -> Entry:
+    return proven_absent(entry, EvidenceKind.REFERENCE_VOIDED, "the reference was voided natively before any use")
+
+
+def _not_found(entry: Entry, now: datetime) -> Entry:
+    """First "not found": noted. A later one is proof once no call of ours can still be under way."""
+    if entry.not_found_time is None:
+        return replace(entry, not_found_time=now)
+    if entry.absent_after is None or now <= entry.absent_after:
+        return entry
+    return proven_absent(
+        entry,
+        EvidenceKind.NOT_FOUND_TWICE,
+        f"not found at {entry.not_found_time.isoformat()} and at {now.isoformat()}; "
+        f"no call could take effect after {entry.absent_after.isoformat()}",
+    )
+
+
+async def _resend(tools: Tools, entry: Entry) -> Entry:
+    """The very same order again: it finds the first or becomes it. Only a lasting refusal *and* absence end it."""
+    (result,) = await issue(tools, [entry])
+    match result:
+        case NativeIssuance():
+            return made(entry, result)
+        case NativeRefusal(lasting=True):
+            return _made_or(entry, await tools.native.find(entry.reference), native_refused(entry, result))
+        case NativeRefusal() | NativeUnknown():
+            return entry
