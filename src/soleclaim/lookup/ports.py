@@ -16,7 +16,6 @@ Contract of all methods, where their own text says nothing else:
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from soleclaim.core.activity_id import ActivityKey
@@ -66,6 +65,14 @@ class SerialConflict:
     series: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an activity stands to a registry."""
+
+    country: str
+    registered: bool
+
+
 class Reader(Protocol):
     """Questions. Inside a transaction they see what it did."""
 
@@ -85,6 +92,9 @@ class Reader(Protocol):
         self, wanted: Sequence[tuple[ActivityKey, Period, str]]
     ) -> dict[tuple[ActivityKey, Period, str], Outcome]:
         """Recorded outcomes of exactly these activities, periods and base units."""
+
+    async def obstacles(self, claims: Sequence[Claim]) -> list[list[Obstacle]]:
+        """What stands in the way of each claim now: ISSUED before ISSUING before HELD. Stale locks do not."""
 
     async def lock(self, lock_id: LockId) -> Lock | None:
         """One lock."""
@@ -111,8 +121,8 @@ class Reader(Protocol):
 class Transaction(Reader, Protocol):
     """One unit of work. All its history entries become visible together."""
 
-    async def registered(self, registry: str, keys: Sequence[ActivityKey]) -> set[ActivityKey]:
-        """Those of ``keys`` on which ``registry`` has registered a project."""
+    async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
+        """For the activities that exist: their country, and whether ``registry`` has a project on them."""
 
     async def identity_of(
         self, projects: Sequence[ProjectRegistration]
@@ -123,16 +133,16 @@ class Transaction(Reader, Protocol):
     ]:
         """For ``identity.strong.decide``: registered projects, identifier owners, identifiers per activity."""
 
-    async def add_activity(self, key: ActivityKey, project: ProjectRegistration) -> None:
-        """Create an activity with its first project and identifiers, with history.
+    async def add_activities(self, created: Sequence[tuple[ActivityKey, ProjectRegistration]]) -> None:
+        """Create activities, each with its first project and identifiers, with history.
 
         A concurrent creation with a shared identifier makes ``once`` repeat the work.
         """
 
-    async def join_project(
-        self, key: ActivityKey, project: ProjectRegistration, new_identifiers: Sequence[Identifier]
+    async def join_projects(
+        self, joined: Sequence[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]]
     ) -> None:
-        """Add a project, and what identifiers it brings, to an activity, with history if anything is new."""
+        """Add projects, and the identifiers that are new with them, to activities; history where anything is new."""
 
     async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
         """Open a review case, or find the open one of the same project; its number."""
@@ -146,19 +156,14 @@ class Transaction(Reader, Protocol):
     async def bar_grants(self) -> None:
         """Until this transaction ends, no other transaction grants. Needed while recording outcomes."""
 
-    async def record_outcome(self, record: OutcomeRecord) -> Outcome:
-        """Insert, or change the quantity of, an outcome, with history when it changed anything."""
+    async def record_outcomes(self, records: Sequence[OutcomeRecord]) -> None:
+        """Insert, or change the quantity of, outcomes, with history for what changed. Each spot at most once."""
 
     async def locks_near(self, spots: Sequence[tuple[ActivityKey, Period]]) -> list[list[Lock]]:
         """Live locks of all registries whose period touches or overlaps each spot, in order of the input."""
 
-    async def outcome_touching(
-        self, key: ActivityKey, base_unit: str, *, start: datetime | None = None, end: datetime | None = None
-    ) -> Outcome | None:
-        """The recorded outcome of an activity that starts, or ends, exactly at this instant."""
-
-    async def obstacles(self, claims: Sequence[Claim]) -> list[list[Obstacle]]:
-        """What stands in the way of each claim now: ISSUED before ISSUING before HELD. Stale locks do not."""
+    async def outcomes_touching(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
+        """Outcomes in the given base unit that end where the spot starts, or start where it ends."""
 
     async def grant(self, claims: Sequence[Claim]) -> list[Lock | list[Obstacle]]:
         """Grant each claim or say what stands in the way, in order.
@@ -170,6 +175,8 @@ class Transaction(Reader, Protocol):
 
     async def grant_supplement(self, lock_id: LockId, claim: Claim) -> Lock | None:
         """A new grant under an ISSUED lock; ``None`` when it is no longer ISSUED or another grant is open."""
+
+    # A batch of state changes names each lock at most once.
 
     async def begin(self, grants: Sequence[GrantRef]) -> list[Moved]:
         """HELD (or ISSUED with an open supplement) -> ISSUING where token and registry fit and the grant has

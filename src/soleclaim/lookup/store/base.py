@@ -54,7 +54,7 @@ class SqlLookupStore(ABC):
             async with writing(engine) as connection:
                 await cls._bar_other_openers(connection)
                 rows = await connection.execute(select(policy_bundle.c.bundle_id, policy_bundle.c.hash))
-                bundles: dict[int, str] = {bundle_id: known for bundle_id, known in rows}
+                bundles: dict[int, str] = {row.bundle_id: row.hash for row in rows}
                 if bundle.hash not in bundles.values():
                     bundles[len(bundles) + 1] = bundle.hash
                     values = {"bundle_id": len(bundles), "hash": bundle.hash, "version": bundle.version}

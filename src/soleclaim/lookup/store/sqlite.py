@@ -104,8 +104,8 @@ class SqliteTransaction(SqlTransaction):
         items, values = json_each(columns, fresh)
         added = await self._run(
             f"INSERT INTO unit_block ({names}) SELECT {names} FROM {items} "
-            "WHERE NOT EXISTS (SELECT 1 FROM unit_block u WHERE u.series_key = item.series_key AND u.start_serial <= item.end_serial "
-            "AND item.start_serial <= u.end_serial) RETURNING 1",
+            "WHERE NOT EXISTS (SELECT 1 FROM unit_block u WHERE u.series_key = item.series_key "
+            "AND u.start_serial <= item.end_serial AND item.start_serial <= u.end_serial) RETURNING 1",
             **values,
         )
         return len(added)

@@ -36,7 +36,7 @@ from soleclaim.lookup.domain import (
     RegistryEntry,
     Token,
 )
-from soleclaim.lookup.ports import Moved, RequestKey, SerialConflict
+from soleclaim.lookup.ports import Moved, RequestKey, SerialConflict, Standing
 from soleclaim.lookup.store.relation import Relation
 from soleclaim.lookup.store.rows import (
     LOCK_COLUMNS,
@@ -257,16 +257,17 @@ class SqlTransaction(ABC):
         )
         return [(row.ordinal, activity) for row, activity in await self._with_identity(rows)]
 
-    async def registered(self, registry: str, keys: Sequence[ActivityKey]) -> set[ActivityKey]:
+    async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
         """See ``Transaction``."""
         items, values = self.relation((("activity_key", "int"),), ((key,) for key in dict.fromkeys(keys)))
         rows = await self._run(
-            f"SELECT item.activity_key FROM {items} WHERE EXISTS (SELECT 1 FROM native_project p "
-            "WHERE p.activity_key = item.activity_key AND p.registry = :registry)",
+            "SELECT a.activity_key, a.country, EXISTS (SELECT 1 FROM native_project p "
+            "WHERE p.activity_key = a.activity_key AND p.registry = :registry) "
+            f"FROM {items} JOIN activity a ON a.activity_key = item.activity_key",
             registry=registry,
             **values,
         )
-        return {ActivityKey(key) for (key,) in rows}
+        return {ActivityKey(key): Standing(country, bool(registered)) for key, country, registered in rows}
 
     async def identity_of(
         self, projects: Sequence[ProjectRegistration]
@@ -301,63 +302,73 @@ class SqlTransaction(ABC):
         concerned = await self.activities([*registered.values(), *owners.values()])
         return registered, owners, {key: frozenset(each.identifiers) for key, each in concerned.items()}
 
-    async def add_activity(self, key: ActivityKey, project: ProjectRegistration) -> None:
+    async def add_activities(self, created: Sequence[tuple[ActivityKey, ProjectRegistration]]) -> None:
         """See ``Transaction``."""
-        (ordinal,) = await self.draw("activity_ordinal", 1)
-        await self._run(
-            "INSERT INTO activity (activity_key, ordinal, country, activity_type, display_name, time_zone, create_us) "
-            "VALUES (:key, :ordinal, :country, :activity_type, :display_name, :time_zone, :now)",
-            key=key,
-            ordinal=ordinal,
-            country=project.country,
-            activity_type=project.activity_type,
-            display_name=project.display_name,
-            time_zone=project.time_zone,
-            now=await self.now_us(),
+        if not created:
+            return
+        columns = (
+            ("activity_key", "int"), ("ordinal", "int"), ("country", "text"), ("activity_type", "text"),
+            ("display_name", "text"), ("time_zone", "text"),
+        )  # fmt: skip
+        ordinals = await self.draw("activity_ordinal", len(created))
+        items, values = self.relation(
+            columns,
+            (
+                (key, ordinal, each.country, each.activity_type, each.display_name, each.time_zone)
+                for ordinal, (key, each) in zip(ordinals, created, strict=True)
+            ),
         )
-        await self._add_identity(key, project, project.identifiers)
+        names = ", ".join(name for name, _ in columns)
+        await self._run(
+            f"INSERT INTO activity ({names}, create_us) SELECT {names}, :now FROM {items}",
+            now=await self.now_us(),
+            **values,
+        )
+        await self._add_identity([(key, each, each.identifiers) for key, each in created])
         await self._note(
             [
-                (
-                    EventKind.ACTIVITY_REGISTERED,
-                    key,
-                    project.country,
-                    project.registry,
-                    None,
-                    0,
-                    project.native_project_id,
-                )
+                (EventKind.ACTIVITY_REGISTERED, key, each.country, each.registry, None, 0, each.native_project_id)
+                for key, each in created
             ]
         )
 
-    async def join_project(
-        self, key: ActivityKey, project: ProjectRegistration, new_identifiers: Sequence[Identifier]
+    async def join_projects(
+        self, joined: Sequence[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]]
     ) -> None:
         """See ``Transaction``."""
-        if await self._add_identity(key, project, new_identifiers):
-            await self._note(
-                [(EventKind.PROJECT_JOINED, key, project.country, project.registry, None, 0, project.native_project_id)]
-            )
+        if not joined:
+            return
+        added = await self._add_identity(joined)
+        await self._note(
+            [
+                (EventKind.PROJECT_JOINED, key, each.country, each.registry, None, 0, each.native_project_id)
+                for key, each, new in joined
+                if new or (each.registry, each.native_project_id) in added
+            ]
+        )
 
     async def _add_identity(
-        self, key: ActivityKey, project: ProjectRegistration, identifiers: Sequence[Identifier]
-    ) -> bool:
-        """Whether anything was new."""
+        self, projects: Sequence[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]]
+    ) -> set[tuple[str, str]]:
+        """Insert projects and identifiers; the projects that were new. Sorted, so that two batches do not deadlock."""
+        columns = (("registry", "text"), ("project", "text"), ("activity_key", "int"))
+        rows = sorted({(each.registry, each.native_project_id, key) for key, each, _ in projects})
+        items, values = self.relation(columns, rows)
         added = await self._run(
-            "INSERT INTO native_project (registry, native_project_id, activity_key) VALUES (:registry, :project, :key) "
-            "ON CONFLICT (registry, native_project_id) DO NOTHING RETURNING activity_key",
-            registry=project.registry,
-            project=project.native_project_id,
-            key=key,
+            "INSERT INTO native_project (registry, native_project_id, activity_key) "
+            f"SELECT registry, project, activity_key FROM {items} WHERE TRUE "
+            "ON CONFLICT (registry, native_project_id) DO NOTHING RETURNING registry, native_project_id",
+            **values,
         )
+        identifiers = sorted({(*identifier, key) for key, _, new in projects for identifier in new})
         if identifiers:
-            items, values = self.relation((("scheme", "text"), ("value", "text")), sorted(set(identifiers)))
+            items, values = self.relation((("scheme", "text"), ("value", "text"), ("activity_key", "int")), identifiers)
             await self._run(
-                f"INSERT INTO strong_identifier (scheme, value, activity_key) SELECT scheme, value, :key FROM {items}",
-                key=key,
+                "INSERT INTO strong_identifier (scheme, value, activity_key) "
+                f"SELECT scheme, value, activity_key FROM {items}",
                 **values,
             )
-        return bool(added or identifiers)
+        return {(registry, project) for registry, project in added}
 
     async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
         """See ``Transaction``."""
@@ -417,48 +428,58 @@ class SqlTransaction(ABC):
         record = OutcomeRecord(row.registry, activity_id, key, period, row.base_unit, row.quantity)
         return Outcome(record, to_instant(row.update_us))
 
-    async def outcome_touching(
-        self, key: ActivityKey, base_unit: str, *, start: datetime | None = None, end: datetime | None = None
-    ) -> Outcome | None:
-        """See ``Transaction``. The shortest, where several touch."""
-        column, instant = ("period_start_us", start) if start is not None else ("period_end_us", end)
-        if instant is None:
-            raise TypeError("give start or end")
-        rows = await self._run(
-            "SELECT o.*, a.country FROM outcome o JOIN activity a ON a.activity_key = o.activity_key "
-            f"WHERE o.activity_key = :key AND o.base_unit = :base_unit AND o.{column} = :at "
-            "ORDER BY o.period_end_us - o.period_start_us LIMIT 1",
-            key=key,
-            base_unit=base_unit,
-            at=to_us(instant),
-        )
-        return self._outcome(rows[0]) if rows else None
-
-    async def record_outcome(self, record: OutcomeRecord) -> Outcome:
+    async def outcomes_touching(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
         """See ``Transaction``."""
-        now = await self.now_us()
+        columns = (
+            ("ordinal", "int"), ("activity_key", "int"), ("start_us", "int"), ("end_us", "int"), ("base_unit", "text"),
+        )  # fmt: skip
+        items, values = self.relation(
+            columns,
+            ((i, key, to_us(period.start), to_us(period.end), unit) for i, (key, period, unit) in enumerate(spots)),
+        )
+        rows = await self._run(
+            f"SELECT o.*, a.country, item.ordinal FROM {items} JOIN outcome o ON o.activity_key = item.activity_key "
+            "AND o.base_unit = item.base_unit "
+            "AND (o.period_end_us = item.start_us OR o.period_start_us = item.end_us) "
+            "JOIN activity a ON a.activity_key = o.activity_key "
+            "ORDER BY o.period_end_us - o.period_start_us",
+            **values,
+        )
+        touching: list[list[Outcome]] = [[] for _ in spots]
+        for row in rows:
+            touching[row.ordinal].append(self._outcome(row))
+        return touching
+
+    async def record_outcomes(self, records: Sequence[OutcomeRecord]) -> None:
+        """See ``Transaction``."""
+        columns = (
+            ("activity_key", "int"), ("base_unit", "text"), ("period_start_us", "int"), ("period_end_us", "int"),
+            ("quantity", "int"), ("registry", "text"),
+        )  # fmt: skip
+        rows = {
+            (each.activity_key, each.base_unit, to_us(each.period.start), to_us(each.period.end)): each
+            for each in records
+        }
+        items, values = self.relation(
+            columns, ((*spot, rows[spot].quantity, rows[spot].registry) for spot in sorted(rows))
+        )
+        names = ", ".join(name for name, _ in columns)
         changed = await self._run(
-            "INSERT INTO outcome (activity_key, base_unit, period_start_us, period_end_us, quantity, registry, "
-            "update_us) VALUES (:key, :base_unit, :start_us, :end_us, :quantity, :registry, :now) "
+            f"INSERT INTO outcome ({names}, update_us) SELECT {names}, :now FROM {items} WHERE TRUE "
             "ON CONFLICT (activity_key, base_unit, period_start_us, period_end_us) DO UPDATE "
             "SET quantity = excluded.quantity, update_us = excluded.update_us "
-            "WHERE outcome.quantity <> excluded.quantity RETURNING update_us",
-            key=record.activity_key,
-            base_unit=record.base_unit,
-            start_us=to_us(record.period.start),
-            end_us=to_us(record.period.end),
-            quantity=record.quantity,
-            registry=record.registry,
-            now=now,
+            "WHERE outcome.quantity <> excluded.quantity "
+            "RETURNING activity_key, base_unit, period_start_us, period_end_us",
+            now=await self.now_us(),
+            **values,
         )
-        if changed:
-            detail = f"{record.period} {record.quantity} {record.base_unit}"
-            country = record.activity_id[:2]
-            await self._note(
-                [(EventKind.OUTCOME_RECORDED, record.activity_key, country, record.registry, None, 0, detail)]
-            )
-        wanted = (record.activity_key, record.period, record.base_unit)
-        return (await self.outcomes([wanted]))[wanted]
+        await self._note(
+            [
+                (EventKind.OUTCOME_RECORDED, each.activity_key, each.activity_id[:2], each.registry, None, 0,
+                 f"{each.period} {each.quantity} {each.base_unit}")
+                for each in (rows[tuple(spot)] for spot in changed)
+            ]
+        )  # fmt: skip
 
     async def lock(self, lock_id: LockId) -> Lock | None:
         """See ``Reader``."""
@@ -723,17 +744,11 @@ class SqlTransaction(ABC):
         return await self._answers(grants, locks)
 
     async def _answers(self, grants: Sequence[GrantRef], changed: Mapping[LockId, Lock]) -> list[Moved]:
-        """Each grant's lock as it stands; the first of two items on one lock counts as the one that changed it."""
+        """Each grant's lock as it stands. A batch names a lock once."""
         unchanged = await self._locks(each.lock_id for each in grants if each.lock_id not in changed)
-        used: set[LockId] = set()
-        answers = []
-        for each in grants:
-            lock = changed.get(each.lock_id)
-            done = lock is not None and lock.token == each.token and each.lock_id not in used
-            if done:
-                used.add(each.lock_id)
-            answers.append(Moved(done, lock or unchanged.get(each.lock_id)))
-        return answers
+        return [
+            Moved(each.lock_id in changed, changed.get(each.lock_id) or unchanged.get(each.lock_id)) for each in grants
+        ]
 
     async def begin(self, grants: Sequence[GrantRef]) -> list[Moved]:
         """See ``Transaction``."""
