@@ -15,7 +15,7 @@ from soleclaim.core.errors import DomainError, FieldViolation, InvalidRequest, R
 from soleclaim.rpc import calls
 from soleclaim.rpc.access import ACCESS
 from soleclaim.rpc.caller import Context, caller_of, first_value, is_secure
-from soleclaim.rpc.limits import MIN_REMAINING_S
+from soleclaim.rpc.limits import MIN_REMAINING_S, RETRY_NEEDS_S
 from soleclaim.rpc.status import STATUS_KEY, code_of, to_status
 
 _LOG: Final = logging.getLogger("soleclaim.rpc")
@@ -147,9 +147,13 @@ class Gate(grpc.aio.ServerInterceptor):
 
 
 async def _refuse(context: Context, refusal: DomainError, trace_id: str) -> None:
-    status = to_status(refusal)
-    trailers = ((STATUS_KEY, status.SerializeToString()), (calls.TRACE_ID_KEY, trace_id))
-    await context.abort(code_of(refusal), status.message, trailers)
+    status, code = to_status(refusal), code_of(refusal)
+    trailers: list[tuple[str, str | bytes]] = [(STATUS_KEY, status.SerializeToString()), (calls.TRACE_ID_KEY, trace_id)]
+    remaining_s: float | None = context.time_remaining()
+    if code is grpc.StatusCode.UNAVAILABLE and remaining_s is not None and remaining_s < RETRY_NEEDS_S:
+        # Otherwise the client's transport waits to try again until its deadline takes the reason away.
+        trailers.append(("grpc-retry-pushback-ms", "-1"))
+    await context.abort(code, status.message, tuple(trailers))
 
 
 def _answer(handler: Handler) -> str:

@@ -20,6 +20,9 @@ DEADLINE_MARGIN_S: Final = 0.05
 MIN_REMAINING_S: Final = 0.05
 """Calls with less time left are refused at once: their answer would not arrive."""
 
+RETRY_NEEDS_S: Final = 0.5
+"""With less time left a server tells the client's transport not to try again by itself."""
+
 MAX_STATUS_BYTES: Final = 3 * 1024
 """Largest ``google.rpc.Status``: in base64, with message and trace id, trailers stay under 8 KiB, and
 1,000 of them in a batch answer under ``MAX_MESSAGE_BYTES``."""
