@@ -62,7 +62,7 @@ class InDoubt:
     oldest_age: timedelta
 
 
-class JournalMisused(Exception):
+class JournalFault(Exception):
     """A bug or a wrong configuration: the journal belongs to another registry, or an entry changed under our feet."""
 
 
@@ -97,7 +97,7 @@ class Journal(Protocol):
     async def record(self, lease: Lease, entries: Sequence[Entry], detail: str) -> list[Entry]:
         """Store changed entries, all or none, each with a line of history; returns them with their new version.
 
-        Each must have been read at its present version (``JournalMisused`` otherwise), so of two concurrent
+        Each must have been read at its present version (``JournalFault`` otherwise), so of two concurrent
         writers of one entry one fails. ``detail`` says what happened; at most 1,024 characters are kept.
         """
 

@@ -66,7 +66,7 @@ class LeaseKeeper:
             _LOG.warning("registry %s: lease not renewed: %s", self._registry, error.message_en)
 
     async def run(self) -> None:
-        """Keep going until cancelled. Ends with ``JournalMisused`` when the journal is another registry's."""
+        """Keep going until cancelled. Ends with ``JournalFault`` when the journal is another registry's."""
         while True:
             await self.step()
             await asyncio.sleep(self._times.renew_every.total_seconds())

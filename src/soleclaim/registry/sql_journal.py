@@ -41,7 +41,7 @@ from soleclaim.registry.domain import (
     refuse_reused_request_id,
     stages_of,
 )
-from soleclaim.registry.journal import HistoryRow, InDoubt, JournalMisused, Lease, LeaseLost, elapsed_s
+from soleclaim.registry.journal import HistoryRow, InDoubt, JournalFault, Lease, LeaseLost, elapsed_s
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MAX_DETAIL: Final = 1024
@@ -225,12 +225,12 @@ class SqlJournal:
     # -- Lease --------------------------------------------------------------------------------------------------
 
     async def take_lease(self, holder: str, ttl: timedelta) -> Lease | None:
-        """See ``Journal``. ``JournalMisused`` when the journal is another registry's."""
+        """See ``Journal``. ``JournalFault`` when the journal is another registry's."""
         asked_s = elapsed_s()
         async with self._writing() as connection:
             row = (await connection.execute(sa.select(LEASE).with_for_update())).one()
             if row.registry not in ("", self._registry):
-                raise JournalMisused(
+                raise JournalFault(
                     f"this journal belongs to registry {row.registry}, not {self._registry}; "
                     "give each registry a journal database of its own"
                 )
@@ -323,7 +323,7 @@ class SqlJournal:
             await self._hold_lease(connection, lease, now)
             updated = await connection.execute(self._update, {"changes": changes, "now": now})
             if updated.rowcount != len(entries):
-                raise JournalMisused(
+                raise JournalFault(
                     f"{len(entries) - updated.rowcount} of {len(entries)} entries changed since they were read; "
                     "two tasks work on one batch"
                 )

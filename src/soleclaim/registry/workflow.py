@@ -29,7 +29,7 @@ from soleclaim.registry.domain import (
     lookup_request_id,
 )
 from soleclaim.registry.instruments import Instrument
-from soleclaim.registry.journal import Journal, JournalMisused, Lease, elapsed_s
+from soleclaim.registry.journal import Journal, JournalFault, Lease, elapsed_s
 from soleclaim.registry.lookup import Absent, Grant, LockWish, Lookup, Made, RecordedOutcome
 from soleclaim.registry.native import (
     NativeIssuance,
@@ -424,19 +424,19 @@ def _grant(entry: Entry) -> Grant:
 
 def _activity(entry: Entry) -> ActivityId:
     if entry.activity is None:
-        raise JournalMisused(f"{entry.reference} has no activity at stage {entry.stage.value}")
+        raise JournalFault(f"{entry.reference} has no activity at stage {entry.stage.value}")
     return entry.activity
 
 
 def _begin_time(entry: Entry) -> datetime:
     if entry.begin_time is None:
-        raise JournalMisused(f"{entry.reference} has no begin time at stage {entry.stage.value}")
+        raise JournalFault(f"{entry.reference} has no begin time at stage {entry.stage.value}")
     return entry.begin_time
 
 
 def _evidence(entry: Entry) -> Evidence:
     if entry.evidence is None:
-        raise JournalMisused(f"{entry.reference} has no evidence at stage {entry.stage.value}")
+        raise JournalFault(f"{entry.reference} has no evidence at stage {entry.stage.value}")
     return entry.evidence
 
 

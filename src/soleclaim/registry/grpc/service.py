@@ -4,8 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import grpc
+
 from soleclaim.api.registry.v1 import registry_service_pb2 as pb
-from soleclaim.api.registry.v1.registry_service_pb2_grpc import RegistryServiceServicer
+from soleclaim.api.registry.v1.registry_service_pb2_grpc import (
+    RegistryServiceServicer,
+    add_RegistryServiceServicer_to_server,
+)
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.identity import Caller, Role
 from soleclaim.core.period import EARLIEST, LATEST, Period
@@ -46,6 +51,10 @@ class RegistryServicer(RegistryServiceServicer):
         self._tools = tools
         self._desk = desk
         self._check = check
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add this service to a server."""
+        add_RegistryServiceServicer_to_server(self, server)
 
     async def GetRegistry(self, request: pb.GetRegistryRequest, context: Context) -> pb.RegistryInfo:  # noqa: ARG002, N802
         """What this registry is and can do."""
