@@ -125,7 +125,9 @@ async def test_refusals_arrive_typed(lookup: Started) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("bug"), DomainError(Reason.STORE_BUSY), DomainError(Reason.LOOKUP_UNAVAILABLE)]
+    "error",
+    [RuntimeError("bug"), DomainError(Reason.STORE_BUSY), DomainError(Reason.TOO_MANY_CALLS, limit=1)],
+    ids=["bug", "busy", "crowded"],
 )
 async def test_answers_that_do_not_tell_the_outcome_are_unknown(lookup: Started, error: Exception) -> None:
     servicer, client, _ = lookup
@@ -133,7 +135,7 @@ async def test_answers_that_do_not_tell_the_outcome_are_unknown(lookup: Started,
     with pytest.raises(RemoteUnavailable) as caught:
         await client.call(client.directory.AnnounceRegistry, directory.AnnounceRegistryRequest())
     assert caught.value.refusal is not None
-    assert caught.value.refusal.reason in {Reason.INTERNAL, Reason.STORE_BUSY, Reason.LOOKUP_UNAVAILABLE}
+    assert caught.value.refusal.reason in {Reason.INTERNAL, Reason.STORE_BUSY, Reason.TOO_MANY_CALLS}
 
 
 async def test_a_time_out_is_unknown(lookup: Started) -> None:

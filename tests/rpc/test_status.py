@@ -1,6 +1,8 @@
+import base64
 import string
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -61,18 +63,22 @@ def test_the_time_to_wait_is_told() -> None:
 def test_trailers_stay_small_whatever_the_variables(reason: Reason, filling: str) -> None:
     status = to_status(error_of(reason, filling))
     assert status.ByteSize() <= MAX_STATUS_BYTES
-    assert len(status.message) <= 1024
+    # What the trailers take on the wire: the status in base64, the message percent-encoded, the rest.
+    assert len(base64.b64encode(status.SerializeToString())) + len(quote(status.message)) + 300 < 8192
     assert from_status(status).reason is reason
 
 
 def test_violations_left_out_are_counted() -> None:
-    violations = [FieldViolation(f"requests[{index}].period.start_time", "must " + "很" * 40) for index in range(5000)]
+    violations = [
+        FieldViolation(f"requests[{index}].period.start_time", "must be a whole number of microseconds since the epoch")
+        for index in range(5000)
+    ]
     status = to_status(InvalidRequest(violations))
     assert status.ByteSize() <= MAX_STATUS_BYTES
     told = from_status(status)
     *shown, last = told.violations
     assert told.variables["count"] == "5000"
-    assert shown
+    assert len(shown) >= 15
     assert last.description.startswith(f"{5000 - len(shown)} more")
 
 

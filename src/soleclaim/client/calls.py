@@ -18,8 +18,18 @@ _Response = TypeVar("_Response")
 _UNKNOWN_CODES: Final = frozenset(
     {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "CANCELLED", "DATA_LOSS", "RESOURCE_EXHAUSTED"}
 )
-# Reasons that the far side gives when it does not know either, for example after a failed COMMIT.
-_UNKNOWN_REASONS: Final = frozenset({Reason.INTERNAL, Reason.STORE_BUSY, Reason.LOOKUP_UNAVAILABLE})
+# Reasons that tell nothing of the outcome: the far side does not know either (a failed COMMIT), or it speaks of
+# this attempt only, while one before it, repeated by the transport, may have taken effect.
+_UNKNOWN_REASONS: Final = frozenset(
+    {
+        Reason.INTERNAL,
+        Reason.STORE_BUSY,
+        Reason.LOOKUP_UNAVAILABLE,
+        Reason.ADAPTER_STANDING_BY,
+        Reason.DEADLINE_TOO_SHORT,
+        Reason.TOO_MANY_CALLS,
+    }
+)
 
 
 class RemoteUnavailable(Exception):

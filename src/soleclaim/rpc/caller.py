@@ -1,6 +1,7 @@
 """Who calls: the identity of a connection (design section 8)."""
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -42,7 +43,7 @@ def parse_identity(uri: str) -> Caller:
 
 def is_secure(context: Context) -> bool:
     """Whether the connection is TLS."""
-    return b"ssl" in context.auth_context().get("transport_security_type", ())
+    return _is_tls(context.auth_context())
 
 
 def caller_of(context: Context) -> Caller:
@@ -51,14 +52,19 @@ def caller_of(context: Context) -> Caller:
     Over TLS it is the client certificate's only URI SAN, which the handshake has verified. Without TLS, which a
     server offers on loopback and by explicit flag only, it is what the metadata says.
     """
+    properties = context.auth_context()
     try:
-        return _certified(context) if is_secure(context) else _told(context)
+        return _certified(properties) if _is_tls(properties) else _told(context)
     except IdentityError as error:
         raise DomainError(Reason.UNAUTHENTICATED, detail=str(error)) from error
 
 
-def _certified(context: Context) -> Caller:
-    uris = tuple(context.auth_context().get("peer_uri", ()))
+def _is_tls(properties: Mapping[str, Iterable[bytes]]) -> bool:
+    return b"ssl" in properties.get("transport_security_type", ())
+
+
+def _certified(properties: Mapping[str, Iterable[bytes]]) -> Caller:
+    uris = tuple(properties.get("peer_uri", ()))
     if len(uris) != 1:
         raise IdentityError(f"the certificate has {len(uris)} URI SANs and must have one")
     return parse_identity(uris[0].decode("utf-8", "replace"))

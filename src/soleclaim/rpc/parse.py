@@ -32,6 +32,7 @@ _ACTIVITIES: Final = "activities/"
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _EARLIEST_S: Final = int(EARLIEST.timestamp())
 _LATEST_S: Final = int(LATEST.timestamp())
+_MAX_PERIOD_S: Final = int(MAX_PERIOD.total_seconds())
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TOKEN: Final = struct.Struct(">B8sq")
 _TOKEN_VERSION: Final = 1
@@ -137,6 +138,12 @@ class Faults:
             if required:
                 self.add(field, "is missing; give start_time and end_time as UTC instants")
             return None
+        first, last = interval.start_time, interval.end_time
+        since, until = first.seconds, last.seconds
+        whole = first.nanos == 0 == last.nanos and interval.HasField("start_time") and interval.HasField("end_time")
+        if whole and _EARLIEST_S <= since < until <= _LATEST_S and until - since <= _MAX_PERIOD_S:
+            # Nearly all periods: right, and in whole seconds. What follows is a third slower.
+            return Period(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
         start = self._instant(field, "start_time", interval)
         end = self._instant(field, "end_time", interval)
         if start is None or end is None:
@@ -155,11 +162,9 @@ class Faults:
             return None
         stamp = interval.start_time if end == "start_time" else interval.end_time
         seconds, nanos = stamp.seconds, stamp.nanos
-        if nanos == 0 and _EARLIEST_S <= seconds <= _LATEST_S:
-            return datetime.fromtimestamp(seconds, UTC)
         if not 0 <= nanos < 1_000_000_000:
             self.add(f"{field}.{end}", "nanos must lie between 0 and 999,999,999")
-        elif not _EARLIEST_S <= seconds < _LATEST_S:
+        elif not _EARLIEST_S <= seconds <= _LATEST_S or (seconds == _LATEST_S and nanos):
             self.add(f"{field}.{end}", f"must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
         elif nanos % 1000:
             self.add(f"{field}.{end}", "must be a whole number of microseconds")

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Final
 
 import grpc
-from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -21,7 +20,9 @@ _CODES: Final = {code.name: code for code in grpc.StatusCode}
 _NUMBERS: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 # Limits tried in turn for one text, in characters; the last always fits.
 _TEXT_LIMITS: Final = (1024, 512, 256, 128, 48)
-_MAX_VIOLATIONS: Final = 20
+_VIOLATION_LIMIT: Final = 256
+# Kept for the violation that counts those left out, and for packing.
+_REST_BYTES: Final = 160
 
 
 def code_of(error: DomainError) -> grpc.StatusCode:
@@ -45,25 +46,26 @@ def _build(error: DomainError, limit: int) -> status_pb2.Status:
 
 
 def _build_invalid(error: InvalidRequest, limit: int) -> status_pb2.Status:
-    """All violations that fit, with a last one that counts those left out. The message names only a few of them."""
-    shown = error.violations[: max(1, _MAX_VIOLATIONS * limit // _TEXT_LIMITS[0])]
-    told = "; ".join(f"{each.field}: {each.description}" for each in shown[:3])
-    left_out = len(error.violations) - len(shown)
+    """All violations that fit, and a last one that counts those left out. The message names the first few only."""
+    told = "; ".join(f"{each.field}: {each.description}" for each in error.violations[:3])
     if len(error.violations) > 3:
         told += "; …"
+    limit = min(limit, _VIOLATION_LIMIT)
     summary = DomainError(Reason.INVALID_REQUEST, count=len(error.violations), faults=_cut(told, limit))
-    status = _assemble(error, summary, limit)
-    details = [
-        error_details_pb2.BadRequest.FieldViolation(
+    status = _assemble(error, summary, limit=_TEXT_LIMITS[0])
+    bad = error_details_pb2.BadRequest()
+    room = MAX_STATUS_BYTES - status.ByteSize() - _REST_BYTES
+    for index, each in enumerate(error.violations):
+        violation = error_details_pb2.BadRequest.FieldViolation(
             field=_cut(each.field, limit), description=_cut(each.description, limit)
         )
-        for each in shown
-    ]
-    if left_out:
-        details.append(
-            error_details_pb2.BadRequest.FieldViolation(description=f"{left_out} more fault(s) are left out here")
-        )
-    _pack(status, error_details_pb2.BadRequest(field_violations=details))
+        room -= violation.ByteSize() + 4  # four bytes of framing at most
+        if room < 0:
+            left_out = len(error.violations) - index
+            bad.field_violations.add(description=f"{left_out} more fault(s) are left out here; mend these first")
+            break
+        bad.field_violations.append(violation)
+    _pack(status, bad)
     return status
 
 
@@ -83,11 +85,9 @@ def _assemble(error: DomainError, told: DomainError, limit: int) -> status_pb2.S
 
 def _pack(status: status_pb2.Status, detail: Message) -> None:
     # Half the time of Any.Pack, which matters where a batch of 1,000 is refused.
-    status.details.append(
-        any_pb2.Any(
-            type_url=f"type.googleapis.com/{detail.DESCRIPTOR.full_name}",
-            value=detail.SerializeToString(deterministic=True),
-        )
+    status.details.add(
+        type_url=f"type.googleapis.com/{detail.DESCRIPTOR.full_name}",
+        value=detail.SerializeToString(deterministic=True),
     )
 
 
