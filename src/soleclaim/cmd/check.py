@@ -1,0 +1,109 @@
+"""``soleclaim check``: prove the invariants over the stores and the native registries."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from soleclaim.cmd.output import OUT_OF_REACH, REFUSED, json_option, lang_option, language, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from soleclaim.check.findings import Findings
+
+
+class _ByRegistry(click.ParamType[tuple[str, str]]):
+    """``CODE=URL``."""
+
+    name = "CODE=URL"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The pair, or a sentence saying what is wrong."""
+        code, separator, url = str(value).partition("=")
+        if not separator or not code or "://" not in url:
+            self.fail(f"{code} is not CODE=URL, for example gec=http://127.0.0.1:7501", param, ctx)
+        return code, url
+
+
+@click.command()
+@click.option("--lookup-database-url", required=True, metavar="URL", help="The lookup's store.")
+@click.option("--journal", "journals", type=_ByRegistry(), multiple=True, help="A registry's journal; repeat for each.")
+@click.option("--native", "natives", type=_ByRegistry(), multiple=True, help="A native registry; repeat for each.")
+@click.option(
+    "--policy",
+    "policies",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A policy bundle that decided locks, besides the one that comes with the program.",
+)
+@json_option
+@lang_option
+def check(
+    *,
+    lookup_database_url: str,
+    journals: tuple[tuple[str, str], ...],
+    natives: tuple[tuple[str, str], ...],
+    policies: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Read everything, change nothing. Exit code: 0 all holds, 1 a violation, 3 something could not be looked at."""
+    from soleclaim.check.run import Targets, run_check
+    from soleclaim.natives import KINDS
+    from soleclaim.policy.bundle import read_bundle
+
+    for code, _ in natives:
+        if code not in KINDS:
+            raise click.BadParameter(f"no native client for {code}; there are {', '.join(sorted(KINDS))}")
+    bundles = tuple(read_bundle(path.read_bytes()) for path in policies)
+    findings = asyncio.run(run_check(Targets(lookup_database_url, dict(journals), dict(natives), bundles)))
+    if as_json:
+        print_json(findings.as_json(language()))
+    else:
+        print_findings(findings)
+    sys.exit(exit_code(findings))
+
+
+def exit_code(findings: "Findings") -> int:
+    """A violation outweighs what could not be looked at; neither is success."""
+    if findings.violation_count:
+        return REFUSED
+    return OUT_OF_REACH if findings.not_looked else 0
+
+
+def print_findings(findings: "Findings") -> None:
+    """The result for people: a row per invariant, then every violation, then what was not looked at."""
+    from soleclaim.check.findings import INVARIANTS
+
+    rows = [
+        (
+            name,
+            say(*texts),
+            ", ".join(f"{count:,} {what}" for what, count in findings.looked_at[name].items()) or "0",
+            str(findings.counts[name]),
+        )
+        for name, texts in INVARIANTS.items()
+    ]
+    headings = [say("invariant", "不变量"), "", say("looked at", "已检查"), say("violations", "违反")]
+    print_table(headings, rows)
+    for violation in findings.violations:
+        click.echo(f"{violation.invariant} {violation.kind}: {violation.told(language())}")
+    if findings.violation_count > len(findings.violations):
+        rest = findings.violation_count - len(findings.violations)
+        click.echo(say(f"and {rest:,} more violations", f"另有 {rest:,} 项违反"))
+    for note in findings.notes:
+        click.echo(say(f"note: {note[0]}", f"说明：{note[1]}"))
+    for what in findings.not_looked:
+        click.echo(say(f"NOT LOOKED AT: {what}", f"未能检查：{what}"))
+    click.echo(_verdict(findings))
+
+
+def _verdict(findings: "Findings") -> str:
+    if findings.violation_count:
+        return say(f"{findings.violation_count:,} violations", f"{findings.violation_count:,} 项违反")
+    if findings.not_looked:
+        return say(
+            "no verdict: something could not be looked at; nothing wrong in the rest",
+            "无结论：部分对象未能检查；其余未见违反",
+        )
+    return say("0 violations: all of it holds", "0 项违反：全部成立")
