@@ -6,7 +6,6 @@ there instead of being skipped. ``SOLECLAIM_TEST_POSTGRES_URL`` names a server t
 """
 
 import contextlib
-import itertools
 import os
 import pwd
 import secrets
@@ -85,6 +84,16 @@ class PostgresServer:
         dsn = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
             connection.execute(statement.encode())
+
+    @contextlib.contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """The URL of a new copy of ``template``, to which nobody may be connected; dropped at the end."""
+        name = f"soleclaim_test_{secrets.token_hex(6)}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url.set(database=name).render_as_string(hide_password=False)
+        finally:
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -195,27 +204,16 @@ def _container(image: str) -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def _database_numbers() -> Iterator[int]:
-    return itertools.count(1)
-
-
 @pytest.fixture
-def database_url(
-    request: pytest.FixtureRequest, tmp_path: Path, _database_numbers: Iterator[int]
-) -> Iterator[NewDatabase]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewDatabase]:
     """Each call gives the URL of a new, empty database of that kind; it is gone after the test."""
     with contextlib.ExitStack() as stack:
 
         def new(kind: Kind) -> str:
-            number = next(_database_numbers)
             if kind == "sqlite":
-                return f"sqlite+aiosqlite:///{tmp_path / f'store-{number}.db'}"
+                return f"sqlite+aiosqlite:///{tmp_path / f'{secrets.token_hex(6)}.db'}"
             server: PostgresServer = request.getfixturevalue("postgres_server")
-            name = f"soleclaim_test_{os.getpid()}_{number}"
-            server.run(f"CREATE DATABASE {name}")
-            stack.callback(server.run, f"DROP DATABASE {name} WITH (FORCE)")
-            return server.url.set(database=name).render_as_string(hide_password=False)
+            return stack.enter_context(server.database())
 
         yield new
 
