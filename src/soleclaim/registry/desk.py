@@ -49,7 +49,7 @@ class IssuanceDesk:
         with at(Step.JOURNAL):
             batch_id = await self._tools.journal.accept(lease, request)
         entries = await self._tools.journal.read_batch(batch_id)
-        if any(entry.state is IssuanceState.PENDING for entry in entries):
+        if self.is_busy(batch_id) or any(entry.state is IssuanceState.PENDING for entry in entries):
             # 2. and 4. to 8. A repeat joins the task that is at work, or goes on where it stopped.
             unanswered = False
             try:
