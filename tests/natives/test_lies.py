@@ -167,8 +167,8 @@ CHANGES: dict[str, dict[str, Json]] = {
             "ranges": [
                 {
                     "startCode": "FDWD240715000012320250300000011T",
-                    "endCode": "FDWD240715000012320250300000091T",
-                    "count": 10,
+                    "endCode": "FDWD240715000012320250300000101T",
+                    "count": 9,
                 }
             ]
         },
