@@ -2,8 +2,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.interval_pb2 import Interval
+from hypothesis import given
+from hypothesis import strategies as st
 
 from soleclaim.api.common.v1.types_pb2 import BASE_UNIT_KWH, BASE_UNIT_UNSPECIFIED, BaseUnit
 from soleclaim.api.lookup.v1.issuance_lock_service_pb2 import ListIssuanceLocksRequest
@@ -205,6 +208,24 @@ def test_timestamps_equal_those_of_protobuf(instant: datetime) -> None:
     expected = Timestamp()
     expected.FromDatetime(instant)
     assert to_timestamp(instant) == expected
+
+
+@given(st.binary(max_size=64), st.text(max_size=80), st.integers(INT64_MIN, INT64_MAX))
+def test_whatever_the_wire_carries_becomes_a_value_or_a_fault(data: bytes, text: str, number: int) -> None:
+    try:
+        wire = Interval.FromString(data)
+    except DecodeError:
+        wire = interval((number, number % 2**31), (number // 2, 0))
+    faults = Faults()
+    period = faults.period("p", True, wire)
+    assert (period is None) == faults.any()
+    if period is not None:
+        assert to_interval(period) == wire
+    for check in (faults.request_id, faults.reference, faults.code):
+        check("f", text)
+    faults.text("f", text, max_length=40)
+    faults.activity("f", f"activities/{text}")
+    faults.page_token("f", text, "h")
 
 
 def test_page_tokens_belong_to_their_query() -> None:

@@ -142,7 +142,7 @@ class Faults:
         since, until = first.seconds, last.seconds
         whole = first.nanos == 0 == last.nanos and interval.HasField("start_time") and interval.HasField("end_time")
         if whole and _EARLIEST_S <= since < until <= _LATEST_S and until - since <= _MAX_PERIOD_S:
-            # Nearly all periods: right, and in whole seconds. What follows is a third slower.
+            # Nearly all periods: right, and in whole seconds.
             return Period(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
         start = self._instant(field, "start_time", interval)
         end = self._instant(field, "end_time", interval)
@@ -210,11 +210,22 @@ def _short(query_hash: str) -> bytes:
 
 def to_timestamp(instant: datetime) -> Timestamp:
     """An aware instant on the wire."""
-    # A fifth of the time of Timestamp.FromDatetime.
-    since = instant - _EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+    stamp = Timestamp()
+    _set(stamp, instant)
+    return stamp
 
 
 def to_interval(period: Period) -> Interval:
     """A period on the wire."""
-    return Interval(start_time=to_timestamp(period.start), end_time=to_timestamp(period.end))
+    interval = Interval()
+    _set(interval.start_time, period.start)
+    _set(interval.end_time, period.end)
+    return interval
+
+
+def _set(stamp: Timestamp, instant: datetime) -> None:
+    # A fraction of the time of Timestamp.FromDatetime, and nothing is copied.
+    since = instant - _EPOCH
+    stamp.seconds = since.days * 86_400 + since.seconds
+    if since.microseconds:
+        stamp.nanos = since.microseconds * 1000
