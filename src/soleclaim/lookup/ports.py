@@ -16,6 +16,7 @@ Contract of all methods, where their own text says nothing else:
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from soleclaim.core.activity_id import ActivityKey
@@ -56,6 +57,8 @@ class Moved:
 
     done: bool
     lock: Lock | None
+    as_of: datetime
+    """The database's clock."""
 
 
 @dataclass(frozen=True, slots=True)

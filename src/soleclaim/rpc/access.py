@@ -58,6 +58,7 @@ _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
         "BatchCommitIssuances": _REGISTRY,
         "BatchAbortIssuances": _REGISTRY,
         "BatchReleaseIssuanceLocks": _REGISTRY,
+        "CheckIssuanceLock": _REGISTRY,
         "GetIssuanceLock": _EVERYBODY,
         "ListIssuanceLocks": _EVERYBODY,
     },

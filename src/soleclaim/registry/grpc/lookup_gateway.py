@@ -157,14 +157,12 @@ class LookupGateway:
 
     async def check(self, wish: LockWish) -> list[Refusal]:
         """See ``Lookup``."""
-        request = self._to_acquire(wish)
-        request.request_id = f"check:{wish.reference}"
-        request.validate_only = True
+        request = lock_pb.CheckIssuanceLockRequest(request=self._to_acquire(wish))
         try:
-            await self._call(self._client.locks.AcquireIssuanceLock, request)
+            answer = await self._call(self._client.locks.CheckIssuanceLock, request)
         except RemoteRefusal as refusal:
             return [from_refusal(refusal)]
-        return []
+        return [from_refusal(from_status(each)) for each in answer.refusals]
 
     async def announce(self, endpoint: str) -> None:
         """See ``Lookup``."""
@@ -190,7 +188,7 @@ class LookupGateway:
             declaration=to_declaration(wish.declaration),
         )
 
-    async def _call(self, method: Any, request: Message) -> Any:  # noqa: ANN401  any of the generated stubs
+    async def _call(self, method: Any, request: Message) -> Any:
         try:
             return await self._client.call(method, request, timeout_s=self._timeout_s)
         except RemoteUnavailable as error:
@@ -200,7 +198,7 @@ class LookupGateway:
                 raise LookupUnavailable(str(refusal)) from refusal
             raise
 
-    async def _batch(self, method: Any, request: Any, read: Callable[[Any], _T]) -> list[_T | Refusal]:  # noqa: ANN401
+    async def _batch(self, method: Any, request: Any, read: Callable[[Any], _T]) -> list[_T | Refusal]:
         """One answer per item. A refusal of the whole call is every item's."""
         try:
             response = await self._call(method, request)

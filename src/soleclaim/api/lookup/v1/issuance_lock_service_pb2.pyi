@@ -130,13 +130,13 @@ class IssuanceLock(_message.Message):
     state: Global___IssuanceLockState.ValueType
     """Where it stands."""
     fencing_token: _builtins.int
-    """Token of the grant in force; rises per activity. Zero when no grant is open."""
+    """Token of the last grant; rises per activity."""
     units: _builtins.int
-    """Units of the grant in force; zero when no grant is open."""
+    """Units of the last grant."""
     reference: _builtins.str
-    """The registry's reference of the grant in force."""
+    """The registry's reference of the last grant."""
     supplement: _builtins.bool
-    """Whether the grant in force supplements an issued lock."""
+    """Whether an open grant supplements an issued lock."""
     carried_in: _builtins.int
     """Base units carried in from the adjoining period before; see AcquireIssuanceLockRequest."""
     policy_bundle_hash: _builtins.str
@@ -151,7 +151,7 @@ class IssuanceLock(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When a grant not yet begun ends, by the database's clock. Absent once begun."""
+        """When an open grant not yet begun ends, by the database's clock. Absent once begun or ended."""
 
     @_builtins.property
     def issuances(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.CommittedIssuance]:
@@ -211,7 +211,6 @@ class AcquireIssuanceLockRequest(_message.Message):
     REFERENCE_FIELD_NUMBER: _builtins.int
     DECLARATION_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
-    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id of this request, 8 to 64 characters `[A-Za-z0-9._:-]`; empty inside a batch."""
     registry: _builtins.str
@@ -228,8 +227,6 @@ class AcquireIssuanceLockRequest(_message.Message):
     """
     reference: _builtins.str
     """The registry's external reference for the native record; 1 to 64 characters `[A-Za-z0-9._:-]`."""
-    validate_only: _builtins.bool
-    """Only say whether it would be granted, with every reason against; nothing is changed. Not allowed in a batch."""
     @_builtins.property
     def period(self) -> _interval_pb2.Interval:
         """Half-open UTC instants, at most ten years."""
@@ -260,11 +257,10 @@ class AcquireIssuanceLockRequest(_message.Message):
         reference: _builtins.str = ...,
         declaration: _types_pb2.Declaration | None = ...,
         ttl: _duration_pb2.Duration | None = ...,
-        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["declaration", b"declaration", "period", b"period", "slice", b"slice", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "carried_in", b"carried_in", "declaration", b"declaration", "instrument", b"instrument", "period", b"period", "reference", b"reference", "registry", b"registry", "request_id", b"request_id", "slice", b"slice", "ttl", b"ttl", "units", b"units", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "carried_in", b"carried_in", "declaration", b"declaration", "instrument", b"instrument", "period", b"period", "reference", b"reference", "registry", b"registry", "request_id", b"request_id", "slice", b"slice", "ttl", b"ttl", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -627,6 +623,54 @@ class IssuanceLockResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___IssuanceLockResult: _TypeAlias = IssuanceLockResult  # noqa: Y015
+
+@_typing.final
+class CheckIssuanceLockRequest(_message.Message):
+    """Request of CheckIssuanceLock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> Global___AcquireIssuanceLockRequest:
+        """What would be asked for; its `request_id` stays empty."""
+
+    def __init__(
+        self,
+        *,
+        request: Global___AcquireIssuanceLockRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckIssuanceLockRequest: _TypeAlias = CheckIssuanceLockRequest  # noqa: Y015
+
+@_typing.final
+class CheckIssuanceLockResponse(_message.Message):
+    """Response of CheckIssuanceLock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]:
+        """Every reason against; empty: it would be granted now."""
+
+    def __init__(
+        self,
+        *,
+        refusals: _abc.Iterable[_status_pb2.Status] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckIssuanceLockResponse: _TypeAlias = CheckIssuanceLockResponse  # noqa: Y015
 
 @_typing.final
 class GetIssuanceLockRequest(_message.Message):

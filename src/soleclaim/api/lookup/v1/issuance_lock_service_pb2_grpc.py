@@ -89,6 +89,11 @@ class IssuanceLockServiceStub:
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchReleaseIssuanceLocksRequest.SerializeToString,
                 response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchIssuanceLocksResponse.FromString,
                 _registered_method=True)
+        self.CheckIssuanceLock = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.IssuanceLockService/CheckIssuanceLock',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.CheckIssuanceLockRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.CheckIssuanceLockResponse.FromString,
+                _registered_method=True)
         self.GetIssuanceLock = channel.unary_unary(
                 '/soleclaim.api.lookup.v1.IssuanceLockService/GetIssuanceLock',
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.GetIssuanceLockRequest.SerializeToString,
@@ -182,6 +187,13 @@ class IssuanceLockServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckIssuanceLock(self, request, context):
+        """Dry run: every reason for which AcquireIssuanceLock would be refused now. Changes nothing. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetIssuanceLock(self, request, context):
         """One lock. A registry sees only its own. Safe to repeat.
         """
@@ -248,6 +260,11 @@ def add_IssuanceLockServiceServicer_to_server(servicer, server):
                     servicer.BatchReleaseIssuanceLocks,
                     request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchReleaseIssuanceLocksRequest.FromString,
                     response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchIssuanceLocksResponse.SerializeToString,
+            ),
+            'CheckIssuanceLock': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckIssuanceLock,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.CheckIssuanceLockRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.CheckIssuanceLockResponse.SerializeToString,
             ),
             'GetIssuanceLock': grpc.unary_unary_rpc_method_handler(
                     servicer.GetIssuanceLock,
@@ -535,6 +552,33 @@ class IssuanceLockService:
             '/soleclaim.api.lookup.v1.IssuanceLockService/BatchReleaseIssuanceLocks',
             soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchReleaseIssuanceLocksRequest.SerializeToString,
             soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchIssuanceLocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckIssuanceLock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.IssuanceLockService/CheckIssuanceLock',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.CheckIssuanceLockRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.CheckIssuanceLockResponse.FromString,
             options,
             channel_credentials,
             insecure,

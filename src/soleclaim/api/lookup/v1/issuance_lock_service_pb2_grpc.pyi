@@ -64,6 +64,8 @@ class IssuanceLockServiceStub:
     """Batch form of AbortIssuance."""
     BatchReleaseIssuanceLocks: _grpc.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.BatchReleaseIssuanceLocksRequest, _issuance_lock_service_pb2.BatchIssuanceLocksResponse]
     """Batch form of ReleaseIssuanceLock."""
+    CheckIssuanceLock: _grpc.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.CheckIssuanceLockRequest, _issuance_lock_service_pb2.CheckIssuanceLockResponse]
+    """Dry run: every reason for which AcquireIssuanceLock would be refused now. Changes nothing. Safe to repeat."""
     GetIssuanceLock: _grpc.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.GetIssuanceLockRequest, _issuance_lock_service_pb2.IssuanceLock]
     """One lock. A registry sees only its own. Safe to repeat."""
     ListIssuanceLocks: _grpc.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.ListIssuanceLocksRequest, _issuance_lock_service_pb2.ListIssuanceLocksResponse]
@@ -105,6 +107,8 @@ class IssuanceLockServiceAsyncStub(IssuanceLockServiceStub):
     """Batch form of AbortIssuance."""
     BatchReleaseIssuanceLocks: _aio.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.BatchReleaseIssuanceLocksRequest, _issuance_lock_service_pb2.BatchIssuanceLocksResponse]  # type: ignore[assignment]
     """Batch form of ReleaseIssuanceLock."""
+    CheckIssuanceLock: _aio.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.CheckIssuanceLockRequest, _issuance_lock_service_pb2.CheckIssuanceLockResponse]  # type: ignore[assignment]
+    """Dry run: every reason for which AcquireIssuanceLock would be refused now. Changes nothing. Safe to repeat."""
     GetIssuanceLock: _aio.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.GetIssuanceLockRequest, _issuance_lock_service_pb2.IssuanceLock]  # type: ignore[assignment]
     """One lock. A registry sees only its own. Safe to repeat."""
     ListIssuanceLocks: _aio.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.ListIssuanceLocksRequest, _issuance_lock_service_pb2.ListIssuanceLocksResponse]  # type: ignore[assignment]
@@ -203,6 +207,14 @@ class IssuanceLockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_issuance_lock_service_pb2.BatchIssuanceLocksResponse, _abc.Awaitable[_issuance_lock_service_pb2.BatchIssuanceLocksResponse]]:
         """Batch form of ReleaseIssuanceLock."""
+
+    @_abc_1.abstractmethod
+    def CheckIssuanceLock(
+        self,
+        request: _issuance_lock_service_pb2.CheckIssuanceLockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_issuance_lock_service_pb2.CheckIssuanceLockResponse, _abc.Awaitable[_issuance_lock_service_pb2.CheckIssuanceLockResponse]]:
+        """Dry run: every reason for which AcquireIssuanceLock would be refused now. Changes nothing. Safe to repeat."""
 
     @_abc_1.abstractmethod
     def GetIssuanceLock(

@@ -1,0 +1,199 @@
+"""ActivityService and OutcomeService."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import grpc
+
+from soleclaim.api.common.v1 import types_pb2
+from soleclaim.api.lookup.v1 import activity_service_pb2 as pb2
+from soleclaim.api.lookup.v1 import activity_service_pb2_grpc as pb2_grpc
+from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
+from soleclaim.api.lookup.v1 import outcome_service_pb2_grpc as outcome_pb2_grpc
+from soleclaim.core.activity_id import ActivityKey, activity_key
+from soleclaim.core.errors import DomainError, Reason
+from soleclaim.core.identity import Caller
+from soleclaim.identity.schemes import fault_of
+from soleclaim.lookup.domain import Activity, Outcome, OutcomeRecord, ProjectRegistration
+from soleclaim.lookup.grpc.convert import (
+    BASE_UNITS,
+    parse_outcome,
+    parse_registration,
+    to_activity,
+    to_outcome,
+)
+from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
+from soleclaim.lookup.ports import LookupStore, Reader, Transaction
+from soleclaim.lookup.service import activities, outcomes
+from soleclaim.policy.bundle import Bundle
+from soleclaim.rpc.caller import Context, require_registry
+from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
+from soleclaim.rpc.status import to_status
+
+SERVICE: Final = "soleclaim.api.lookup.v1.ActivityService"
+OUTCOME_SERVICE: Final = "soleclaim.api.lookup.v1.OutcomeService"
+DEFAULT_PAGE: Final = 100
+MAX_PAGE: Final = 1000
+
+
+def page_size(requested: int, faults: Faults) -> int:
+    """Items of a page."""
+    return faults.number("page_size", requested, minimum=0, maximum=MAX_PAGE) or DEFAULT_PAGE
+
+
+class ActivityServicer(pb2_grpc.ActivityServiceServicer):
+    """Activities on the wire."""
+
+    def __init__(self, store: LookupStore, bundle: Bundle) -> None:
+        self._store = store
+
+        def parse(message: pb2.RegisterActivityRequest, caller: Caller, faults: Faults) -> ProjectRegistration:
+            project = parse_registration(message, bundle, faults)
+            if not faults.any():
+                require_registry(caller, project.registry)
+            return project
+
+        def result(done: Activity | DomainError) -> pb2.ActivityResult:
+            if isinstance(done, DomainError):
+                return pb2.ActivityResult(error=to_status(done))
+            return pb2.ActivityResult(activity=to_activity(done))
+
+        self._register: Mutation[ProjectRegistration, Activity] = Mutation(
+            "RegisterActivity", parse, activities.register, result, pb2.BatchRegisterActivitiesResponse
+        )
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add to a server."""
+        pb2_grpc.add_ActivityServiceServicer_to_server(self, server)
+
+    async def RegisterActivity(self, request: pb2.RegisterActivityRequest, context: Context) -> pb2.Activity:
+        """See the proto."""
+        result: pb2.ActivityResult = await run_single(self._store, self._register, request, context)
+        return result.activity
+
+    async def BatchRegisterActivities(
+        self, request: pb2.BatchRegisterActivitiesRequest, context: Context
+    ) -> pb2.BatchRegisterActivitiesResponse:
+        """See the proto."""
+        response: pb2.BatchRegisterActivitiesResponse = await run_batch(self._store, self._register, request, context)
+        return response
+
+    async def GetActivity(self, request: pb2.GetActivityRequest, context: Context) -> pb2.Activity:
+        """See the proto."""
+        faults = Faults()
+        activity_id = faults.activity("name", request.name)
+        faults.raise_if_any()
+        if activity_id is None:
+            raise AssertionError("no id and no fault")
+        async with self._store.reading() as reader:
+            activity = (await reader.activities([activity_key(activity_id)])).get(activity_key(activity_id))
+        if activity is None or activity.activity_id != activity_id:
+            raise DomainError(Reason.ACTIVITY_UNKNOWN, what=request.name)
+        return to_activity(activity)
+
+    async def ResolveActivity(self, request: pb2.ResolveActivityRequest, context: Context) -> pb2.Activity:
+        """See the proto."""
+        faults = Faults()
+        if request.WhichOneof("key") is None:
+            faults.add("key", "is missing; give native_project or identifier")
+        if request.HasField("identifier"):
+            fault = fault_of(request.identifier.scheme, request.identifier.value)
+            if fault:
+                faults.add("identifier", fault)
+        if request.HasField("native_project"):
+            faults.code("native_project.registry", request.native_project.registry)
+            faults.text("native_project.native_project_id", request.native_project.native_project_id, max_length=128)
+        faults.raise_if_any()
+        async with self._store.reading() as reader:
+            key, what = await _resolve(reader, request)
+            found = await reader.activities([key]) if key is not None else {}
+        if key is None:
+            raise DomainError(Reason.ACTIVITY_UNKNOWN, what=what)
+        return to_activity(found[key])
+
+    async def ListActivities(self, request: pb2.ListActivitiesRequest, context: Context) -> pb2.ListActivitiesResponse:
+        """See the proto."""
+        faults = Faults()
+        limit = page_size(request.page_size, faults)
+        query = query_hash(request)
+        after = faults.page_token("page_token", request.page_token, query)
+        if request.registry:
+            faults.code("registry", request.registry)
+        faults.raise_if_any()
+        async with self._store.reading() as reader:
+            rows = await reader.list_activities(registry=request.registry or None, after=after or 0, limit=limit)
+        return pb2.ListActivitiesResponse(
+            activities=[to_activity(each) for _, each in rows],
+            next_page_token=encode_page_token(query, rows[-1][0]) if len(rows) == limit else "",
+        )
+
+
+async def _resolve(reader: Reader, request: pb2.ResolveActivityRequest) -> tuple[ActivityKey | None, str]:
+    if request.HasField("identifier"):
+        identifier = (request.identifier.scheme, request.identifier.value)
+        return await reader.activity_of_identifier(identifier), f"identifier {identifier[0]} {identifier[1]}"
+    project = request.native_project
+    key = await reader.activity_of_project(project.registry, project.native_project_id)
+    return key, f"project {project.native_project_id} of registry {project.registry}"
+
+
+class OutcomeServicer(outcome_pb2_grpc.OutcomeServiceServicer):
+    """Measured outcomes on the wire."""
+
+    def __init__(self, store: LookupStore, bundle: Bundle) -> None:
+        self._store = store
+
+        def parse(message: outcome_pb2.RecordOutcomeRequest, caller: Caller, faults: Faults) -> OutcomeRecord | None:
+            record = parse_outcome(message, bundle, faults)
+            if not faults.any():
+                require_registry(caller, message.registry)
+            return record
+
+        async def work(transaction: Transaction, records: list[OutcomeRecord]) -> Sequence[Outcome | DomainError]:
+            return await outcomes.record(transaction, bundle, records)
+
+        def result(done: Outcome | DomainError) -> outcome_pb2.OutcomeResult:
+            if isinstance(done, DomainError):
+                return outcome_pb2.OutcomeResult(error=to_status(done))
+            return outcome_pb2.OutcomeResult(outcome=to_outcome(done))
+
+        self._record: Mutation[OutcomeRecord, Outcome] = Mutation(
+            "RecordOutcome", parse, work, result, outcome_pb2.BatchRecordOutcomesResponse
+        )
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add to a server."""
+        outcome_pb2_grpc.add_OutcomeServiceServicer_to_server(self, server)
+
+    async def RecordOutcome(self, request: outcome_pb2.RecordOutcomeRequest, context: Context) -> outcome_pb2.Outcome:
+        """See the proto."""
+        result: outcome_pb2.OutcomeResult = await run_single(self._store, self._record, request, context)
+        return result.outcome
+
+    async def BatchRecordOutcomes(
+        self, request: outcome_pb2.BatchRecordOutcomesRequest, context: Context
+    ) -> outcome_pb2.BatchRecordOutcomesResponse:
+        """See the proto."""
+        response: outcome_pb2.BatchRecordOutcomesResponse = await run_batch(self._store, self._record, request, context)
+        return response
+
+    async def GetOutcome(self, request: outcome_pb2.GetOutcomeRequest, context: Context) -> outcome_pb2.Outcome:
+        """See the proto."""
+        faults = Faults()
+        activity_id = faults.activity("activity", request.activity)
+        period = faults.period("period", request.HasField("period"), request.period)
+        faults.enum("base_unit", request.base_unit, types_pb2.BaseUnit)
+        faults.raise_if_any()
+        if activity_id is None or period is None:
+            raise AssertionError("no value and no fault")
+        spot = (activity_key(activity_id), period, BASE_UNITS[request.base_unit])
+        async with self._store.reading() as reader:
+            found = (await reader.outcomes([spot])).get(spot)
+        if found is None or found.record.activity_id != activity_id:
+            raise DomainError(
+                Reason.OUTCOME_UNKNOWN,
+                activity=request.activity,
+                period=period,
+                base_unit=BASE_UNITS[request.base_unit],
+            )
+        return to_outcome(found)

@@ -1,0 +1,303 @@
+"""Between the lookup's messages and its domain."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from google.protobuf.duration_pb2 import Duration
+
+from soleclaim.api.common.v1 import types_pb2
+from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb2
+from soleclaim.api.lookup.v1 import event_service_pb2 as event_pb2
+from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb2
+from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
+from soleclaim.core.activity_id import activity_key, make_activity_id
+from soleclaim.core.identity import Caller
+from soleclaim.core.serials import MAX_SERIAL, UnitBlock, first_overlap
+from soleclaim.identity.schemes import fault_of
+from soleclaim.lookup.domain import (
+    WHOLE,
+    Abortion,
+    Activity,
+    Commitment,
+    CommittedIssuance,
+    Event,
+    Evidence,
+    EvidenceKind,
+    GrantRef,
+    Lock,
+    LockId,
+    LockRequest,
+    Outcome,
+    OutcomeRecord,
+    ProjectRegistration,
+    Slice,
+    Token,
+)
+from soleclaim.policy.bundle import Bundle, Declaration
+from soleclaim.rpc.parse import Faults, to_interval, to_timestamp
+
+MAX_UNITS: Final = 10**15
+MAX_QUANTITY: Final = 10**18
+MAX_INT64: Final = 2**63 - 1
+MAX_BLOCKS: Final = 64
+MAX_IDENTIFIERS: Final = 16
+DEFAULT_TTL_US: Final = 600_000_000
+MIN_TTL_US: Final = 1_000_000
+MAX_TTL_US: Final = 3_600_000_000
+LOCK_PREFIX: Final = "issuanceLocks/"
+
+BASE_UNITS: Final = {
+    types_pb2.BASE_UNIT_KWH: "kWh",
+    types_pb2.BASE_UNIT_KGCO2E: "kgCO2e",
+    types_pb2.BASE_UNIT_KGCE: "kgce",
+}
+_BASE_UNIT_NUMBERS: Final = {text: number for number, text in BASE_UNITS.items()}
+
+
+def parse_registry(field: str, registry: str, bundle: Bundle, faults: Faults) -> str:
+    """A code of the policy bundle."""
+    if registry not in bundle.registries:
+        faults.code(field, registry)
+        faults.add(field, f"is not a registry of policy bundle {bundle.version}; ListRegistries shows those that are")
+    return registry
+
+
+def parse_registration(
+    message: activity_pb2.RegisterActivityRequest, bundle: Bundle, faults: Faults
+) -> ProjectRegistration:
+    """A project to register."""
+    project = message.native_project
+    registry = parse_registry("native_project.registry", project.registry, bundle, faults)
+    native_project_id = faults.text("native_project.native_project_id", project.native_project_id, max_length=128)
+    country = message.country
+    if len(country) != 2 or not (country.isascii() and country.isalpha() and country.isupper()):
+        faults.add("country", "must be two capital letters (ISO 3166-1 alpha-2)")
+    activity_type = faults.code("activity_type", message.activity_type)
+    if activity_type != activity_type.lower():
+        faults.add("activity_type", "must be lower case, for example wind, solar, hydro")
+    if not 1 <= len(message.identifiers) <= MAX_IDENTIFIERS:
+        faults.add(
+            "identifiers",
+            f"must hold 1 to {MAX_IDENTIFIERS} strong identifiers; without one a project cannot be told from its "
+            "look-alikes",
+        )
+    identifiers = tuple((each.scheme, each.value) for each in message.identifiers[:MAX_IDENTIFIERS])
+    for i, (scheme, value) in enumerate(identifiers):
+        fault = fault_of(scheme, value)
+        if fault:
+            faults.add(f"identifiers[{i}]", fault)
+    return ProjectRegistration(
+        registry=registry,
+        native_project_id=native_project_id,
+        country=country,
+        activity_type=activity_type,
+        display_name=faults.text("display_name", message.display_name, max_length=256),
+        time_zone=faults.text("time_zone", message.time_zone, max_length=64),
+        identifiers=identifiers,
+    )
+
+
+def parse_outcome(message: outcome_pb2.RecordOutcomeRequest, bundle: Bundle, faults: Faults) -> OutcomeRecord | None:
+    """An outcome to record; ``None`` when it has faults."""
+    registry = parse_registry("registry", message.registry, bundle, faults)
+    activity_id = faults.activity("activity", message.activity)
+    period = faults.period("period", message.HasField("period"), message.period)
+    faults.enum("base_unit", message.base_unit, types_pb2.BaseUnit)
+    quantity = faults.number("quantity", message.quantity, minimum=0, maximum=MAX_QUANTITY)
+    if activity_id is None or period is None or message.base_unit not in BASE_UNITS:
+        return None
+    base_unit = BASE_UNITS[message.base_unit]
+    return OutcomeRecord(registry, activity_id, activity_key(activity_id), period, base_unit, quantity)
+
+
+def parse_lock_request(
+    message: lock_pb2.AcquireIssuanceLockRequest, bundle: Bundle, faults: Faults
+) -> LockRequest | None:
+    """A lock to acquire; ``None`` when it has faults."""
+    registry = parse_registry("registry", message.registry, bundle, faults)
+    instrument = bundle.instruments.get(message.instrument)
+    if instrument is None or instrument.registry != registry:
+        issued = ", ".join(bundle.instruments_of(registry)) or "none"
+        faults.add("instrument", f"is not issued by registry {registry[:32]}; its instruments: {issued}")
+    activity_id = faults.activity("activity", message.activity)
+    period = faults.period("period", message.HasField("period"), message.period)
+    per_unit = instrument.base_units_per_unit if instrument else 1
+    units = faults.number("units", message.units, minimum=1, maximum=MAX_UNITS)
+    carried_in = faults.number("carried_in", message.carried_in, minimum=0, maximum=per_unit - 1)
+    reference = faults.reference("reference", message.reference)
+    if activity_id is None or period is None or instrument is None:
+        return None
+    declaration = message.declaration
+    return LockRequest(
+        registry=registry,
+        instrument=message.instrument,
+        activity_id=activity_id,
+        activity_key=activity_key(activity_id),
+        period=period,
+        slice=_parse_slice(message.slice, faults) if message.HasField("slice") else WHOLE,
+        units=units,
+        carried_in=carried_in,
+        reference=reference,
+        declaration=Declaration(declaration.no_other_application, declaration.no_claim_after_transfer),
+        ttl_us=_parse_ttl(message.ttl, faults) if message.HasField("ttl") else DEFAULT_TTL_US,
+    )
+
+
+def _parse_slice(message: types_pb2.Slice, faults: Faults) -> Slice:
+    if not 0 <= message.start < message.end:
+        faults.add("slice", "start must be 0 or more and less than end; a slice is half-open [start, end)")
+    return Slice(message.start, message.end)
+
+
+def _parse_ttl(message: Duration, faults: Faults) -> int:
+    ttl_us = message.seconds * 1_000_000 + message.nanos // 1_000
+    if not MIN_TTL_US <= ttl_us <= MAX_TTL_US:
+        faults.add("ttl", "must lie between 1 second and 1 hour")
+    return ttl_us
+
+
+def parse_lock_name(field: str, name: str, faults: Faults) -> LockId:
+    """``issuanceLocks/{number}``."""
+    digits = name.removeprefix(LOCK_PREFIX)
+    valid = len(digits) <= 19 and digits.isascii() and digits.isdecimal() and name != digits
+    number = int(digits) if valid else 0
+    if not 1 <= number <= MAX_INT64 or digits != str(number):
+        faults.add(field, "must be issuanceLocks/{number}, as the lookup gave it")
+    return LockId(number)
+
+
+def parse_grant(
+    message: lock_pb2.BeginIssuanceRequest
+    | lock_pb2.CommitIssuanceRequest
+    | lock_pb2.AbortIssuanceRequest
+    | lock_pb2.ReleaseIssuanceLockRequest,
+    caller: Caller,
+    faults: Faults,
+) -> GrantRef:
+    """Which grant of the caller is to move on."""
+    lock_id = parse_lock_name("name", message.name, faults)
+    token = faults.number("fencing_token", message.fencing_token, minimum=1, maximum=MAX_INT64)
+    return GrantRef(caller.code, lock_id, Token(token))
+
+
+def parse_commitment(message: lock_pb2.CommitIssuanceRequest, caller: Caller, faults: Faults) -> Commitment:
+    """A native issuance to commit."""
+    grant = parse_grant(message, caller, faults)
+    native_issuance_id = faults.text("native_issuance_id", message.native_issuance_id, max_length=128)
+    if not 1 <= len(message.blocks) <= MAX_BLOCKS:
+        faults.add("blocks", f"must hold 1 to {MAX_BLOCKS} serial ranges")
+    blocks = [
+        block
+        for i, each in enumerate(message.blocks[:MAX_BLOCKS])
+        if (block := _parse_block(f"blocks[{i}]", each, faults)) is not None
+    ]
+    overlap = first_overlap(blocks)
+    if overlap:
+        faults.add("blocks", f"serials {overlap[1].start} to {overlap[0].end} of a series stand in two blocks")
+    return Commitment(grant, native_issuance_id, tuple(blocks))
+
+
+def _parse_block(field: str, message: types_pb2.UnitBlock, faults: Faults) -> UnitBlock | None:
+    faults.text(f"{field}.series", message.series, max_length=128)
+    if message.start > message.end:
+        faults.add(field, "start must not be greater than end; serial ranges are inclusive")
+    elif message.start < 0 or message.end > MAX_SERIAL:
+        faults.add(field, f"serials must lie between 0 and {MAX_SERIAL}")
+    elif message.series:
+        return UnitBlock(message.series, message.start, message.end)
+    return None
+
+
+def parse_abortion(message: lock_pb2.AbortIssuanceRequest, caller: Caller, faults: Faults) -> Abortion:
+    """A grant to abort, with evidence."""
+    grant = parse_grant(message, caller, faults)
+    kind = faults.enum("evidence.kind", message.evidence.kind, lock_pb2.AbsenceEvidenceKind)
+    detail = faults.text("evidence.detail", message.evidence.detail, max_length=1024)
+    known = kind in {each.value for each in EvidenceKind}
+    return Abortion(grant, Evidence(EvidenceKind(kind) if known else EvidenceKind.NEVER_SENT, detail))
+
+
+def to_activity(activity: Activity) -> activity_pb2.Activity:
+    """On the wire."""
+    return activity_pb2.Activity(
+        name=f"activities/{activity.activity_id}",
+        country=activity.country,
+        activity_type=activity.activity_type,
+        display_name=activity.display_name,
+        time_zone=activity.time_zone,
+        identifiers=[types_pb2.Identifier(scheme=scheme, value=value) for scheme, value in activity.identifiers],
+        native_projects=[
+            activity_pb2.NativeProjectRef(registry=registry, native_project_id=project)
+            for registry, project in activity.native_projects
+        ],
+        create_time=to_timestamp(activity.create_time),
+    )
+
+
+def to_outcome(outcome: Outcome) -> outcome_pb2.Outcome:
+    """On the wire."""
+    record = outcome.record
+    return outcome_pb2.Outcome(
+        activity=f"activities/{record.activity_id}",
+        period=to_interval(record.period),
+        base_unit=_BASE_UNIT_NUMBERS[record.base_unit],
+        quantity=record.quantity,
+        registry=record.registry,
+        update_time=to_timestamp(outcome.update_time),
+    )
+
+
+def to_lock(lock: Lock, issuances: Sequence[CommittedIssuance] | None = None) -> lock_pb2.IssuanceLock:
+    """On the wire; in batch answers without ``issuances`` and ``create_time``."""
+    message = lock_pb2.IssuanceLock(
+        name=f"{LOCK_PREFIX}{lock.lock_id}",
+        registry=lock.registry,
+        instrument=lock.instrument,
+        activity=f"activities/{make_activity_id(lock.country, lock.activity_key)}",
+        period=to_interval(lock.period),
+        state=lock.state.value,  # type: ignore[arg-type]  # the domain's numbers are the API's
+        fencing_token=lock.token,
+        units=lock.units,
+        reference=lock.reference,
+        supplement=lock.supplement,
+        carried_in=lock.carried_in,
+        policy_bundle_hash=lock.policy_hash,
+        update_time=to_timestamp(lock.update_time),
+    )
+    if lock.expire_time is not None:
+        message.expire_time.CopyFrom(to_timestamp(lock.expire_time))
+    if lock.slice != WHOLE:
+        message.slice.CopyFrom(types_pb2.Slice(start=lock.slice.start, end=lock.slice.end))
+    if issuances is not None:
+        message.create_time.CopyFrom(to_timestamp(lock.create_time))
+        message.issuances.extend(_to_issuance(each) for each in issuances)
+    return message
+
+
+def _to_issuance(issuance: CommittedIssuance) -> types_pb2.CommittedIssuance:
+    return types_pb2.CommittedIssuance(
+        native_issuance_id=issuance.native_issuance_id,
+        reference=issuance.reference,
+        units=issuance.units,
+        blocks=[types_pb2.UnitBlock(series=each.series, start=each.start, end=each.end) for each in issuance.blocks],
+        fencing_token=issuance.token,
+        commit_time=to_timestamp(issuance.commit_time),
+    )
+
+
+def to_event(event: Event) -> event_pb2.WatchEventsResponse:
+    """On the wire, with the cursor that resumes after it."""
+    return event_pb2.WatchEventsResponse(
+        cursor=f"{event.position}.{event.entry}",
+        event=event_pb2.Event(
+            entry=event.entry,
+            kind=event.kind.value,  # type: ignore[arg-type]  # the domain's numbers are the API's
+            activity=""
+            if event.activity_key is None
+            else f"activities/{make_activity_id(event.country, event.activity_key)}",
+            registry=event.registry,
+            issuance_lock="" if event.lock_id is None else f"{LOCK_PREFIX}{event.lock_id}",
+            fencing_token=event.token,
+            create_time=to_timestamp(event.create_time),
+        ),
+    )

@@ -1,0 +1,44 @@
+"""Registering native projects: one activity per real-world thing, by strong identifiers (design section 5)."""
+
+from collections.abc import Sequence
+
+from soleclaim.core.activity_id import ActivityKey, new_activity_key
+from soleclaim.core.errors import DomainError, Reason
+from soleclaim.identity.strong import Contradiction, Create, Identifier, Join, decide
+from soleclaim.lookup.domain import Activity, ProjectRegistration
+from soleclaim.lookup.ports import Transaction
+
+
+async def register(transaction: Transaction, projects: Sequence[ProjectRegistration]) -> list[Activity | DomainError]:
+    """Join or create the activity of each project, in order; later items see what earlier ones did.
+
+    Contradictions open a review case and are refused with IDENTITY_UNDER_REVIEW.
+    """
+    registered, owners, known = await transaction.identity_of(projects)
+    created: list[tuple[ActivityKey, ProjectRegistration]] = []
+    joined: list[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]] = []
+    answers: list[ActivityKey | DomainError] = []
+    for project in projects:
+        name = (project.registry, project.native_project_id)
+        decision = decide(project.identifiers, owners, known, registered.get(name))
+        match decision:
+            case Contradiction():
+                case_id = await transaction.open_review(project, decision.candidates, decision.detail)
+                answers.append(
+                    DomainError(Reason.IDENTITY_UNDER_REVIEW, native_project_id=project.native_project_id, case=case_id)
+                )
+                continue
+            case Create():
+                key = new_activity_key()
+                created.append((key, project))
+            case Join():
+                key = decision.key
+                joined.append((key, project, decision.new))
+        answers.append(key)
+        registered[name] = key
+        owners.update(dict.fromkeys(project.identifiers, key))
+        known[key] = known.get(key, frozenset()) | frozenset(project.identifiers)
+    await transaction.add_activities(created)
+    await transaction.join_projects(joined)
+    activities = await transaction.activities([each for each in answers if not isinstance(each, DomainError)])
+    return [each if isinstance(each, DomainError) else activities[each] for each in answers]

@@ -1,0 +1,235 @@
+"""Issuance locks: policy, the exclusion rule, supplements, and why a state change was refused (design section 3)."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from soleclaim.core.activity_id import ActivityId, ActivityKey
+from soleclaim.core.errors import DomainError, Reason
+from soleclaim.core.serials import UnitBlock, total
+from soleclaim.lookup.domain import (
+    Abortion,
+    Claim,
+    Commitment,
+    GrantRef,
+    Lock,
+    LockRequest,
+    LockState,
+    Obstacle,
+)
+from soleclaim.lookup.ports import Moved, Reader, SerialConflict, Standing, Transaction
+from soleclaim.lookup.service.measured import exceeding
+from soleclaim.policy.bundle import Bundle
+
+RETRY_AFTER: Final = timedelta(seconds=5)
+"""When to try again while another lock is under way."""
+
+T = TypeVar("T", GrantRef, Commitment, Abortion)
+
+
+async def acquire(
+    transaction: Transaction, bundle: Bundle, requests: Sequence[LockRequest]
+) -> list[Lock | DomainError]:
+    """Grant each request or say why not, in order. All of one registry."""
+    answers: dict[int, Lock | DomainError] = {}
+    claims: dict[int, Claim] = {}
+    standing = await transaction.standing(requests[0].registry, [each.activity_key for each in requests])
+    for i, request in enumerate(requests):
+        claim, faults = _claim(bundle, request, standing)
+        if faults:
+            answers[i] = faults[0]
+        elif (other := _contradicted(claim, claims)) is not None:
+            answers[i] = DomainError(Reason.CONTRADICTS_BATCH_ITEM, item=other)
+        else:
+            claims[i] = claim
+    order = list(claims)
+    if order:
+        for i, fault in zip(order, await exceeding(transaction, [claims[i] for i in order]), strict=True):
+            if fault is not None:
+                answers[i] = fault
+                del claims[i]
+    order = list(claims)
+    granted = await transaction.grant([claims[i] for i in order]) if order else []
+    for i, one in zip(order, granted, strict=True):
+        answers[i] = one if isinstance(one, Lock) else await _supplement_or_refuse(transaction, claims[i], one)
+    return [answers[i] for i in range(len(requests))]
+
+
+async def dry_run(transaction: Transaction, bundle: Bundle, request: LockRequest) -> list[DomainError]:
+    """Every reason for which ``acquire`` would refuse now; empty: it would grant."""
+    standing = await transaction.standing(request.registry, [request.activity_key])
+    claim, reasons = _claim(bundle, request, standing)
+    if not reasons or reasons[0].reason is Reason.POLICY_REFUSED:
+        reasons += [fault for fault in await exceeding(transaction, [claim]) if fault is not None]
+        (obstacles,) = await transaction.obstacles([claim])
+        if not _is_supplement(claim, obstacles):
+            reasons += [refusal_by(claim, each) for each in obstacles]
+    return reasons
+
+
+def _claim(
+    bundle: Bundle, request: LockRequest, standing: Mapping[ActivityKey, Standing]
+) -> tuple[Claim, list[DomainError]]:
+    """The claim that a request makes, and every reason against it that needs no look at the locks."""
+    instrument = bundle.instruments[request.instrument]
+    claim = Claim(
+        request, bundle.attribute_numbers[request.instrument], instrument.base_unit, instrument.base_units_per_unit
+    )
+    unmet = bundle.unmet_rules(request.declaration)
+    refusals = [DomainError(Reason.POLICY_REFUSED, rules=", ".join(unmet), bundle=bundle.version)] if unmet else []
+    fault = unknown_activity(request.registry, request.activity_id, standing.get(request.activity_key))
+    return claim, ([fault, *refusals] if fault else refusals)
+
+
+def unknown_activity(registry: str, activity_id: ActivityId, standing: Standing | None) -> DomainError | None:
+    """Why a registry may not act on an activity, if so."""
+    if standing is None or standing.country != activity_id[:2]:
+        return DomainError(Reason.ACTIVITY_UNKNOWN, what=f"activities/{activity_id}")
+    if not standing.registered:
+        return DomainError(Reason.ACTIVITY_NOT_REGISTERED, registry=registry, activity=f"activities/{activity_id}")
+    return None
+
+
+def _contradicted(claim: Claim, earlier: Mapping[int, Claim]) -> int | None:
+    """The earlier item of the batch that claims a part of the same outcome."""
+    return next((i for i, other in earlier.items() if claim.contradicts(other)), None)
+
+
+def _is_supplement(claim: Claim, obstacles: Sequence[Obstacle]) -> bool:
+    """Whether the only thing in the way is the registry's own issued lock on exactly this claim (design section 4)."""
+    return len(obstacles) == 1 and _is_same(claim, obstacles[0]) and obstacles[0].state is LockState.ISSUED
+
+
+def _is_same(claim: Claim, obstacle: Obstacle) -> bool:
+    request = claim.request
+    return (obstacle.registry, obstacle.instrument, obstacle.period, obstacle.slice) == (
+        request.registry,
+        request.instrument,
+        request.period,
+        request.slice,
+    )
+
+
+async def _supplement_or_refuse(
+    transaction: Transaction, claim: Claim, obstacles: Sequence[Obstacle]
+) -> Lock | DomainError:
+    if _is_supplement(claim, obstacles):
+        lock = await transaction.grant_supplement(obstacles[0].lock_id, claim)
+        if lock is not None:
+            return lock
+        return _held(obstacles[0])
+    return refusal_by(claim, obstacles[0])
+
+
+def refusal_by(claim: Claim, obstacle: Obstacle) -> DomainError:
+    """Names the registry, instrument, period and state that stand in the way, never the holder."""
+    if obstacle.registry == claim.request.registry and not _is_same(claim, obstacle):
+        return _refusal(Reason.PERIOD_OVERLAPS_OWN_LOCK, obstacle)
+    if obstacle.state is LockState.ISSUED:
+        return _refusal(Reason.ACTIVITY_ALREADY_ISSUED, obstacle)
+    return _held(obstacle)
+
+
+def _held(obstacle: Obstacle) -> DomainError:
+    return _refusal(Reason.ISSUANCE_LOCK_HELD, obstacle, RETRY_AFTER)
+
+
+def _refusal(reason: Reason, obstacle: Obstacle, retry_after: timedelta | None = None) -> DomainError:
+    return DomainError(
+        reason,
+        retry_after=retry_after,
+        registry=obstacle.registry,
+        instrument=obstacle.instrument,
+        period=obstacle.period,
+        state=obstacle.state.name,
+    )
+
+
+def _first_of_each_lock(items: Sequence[T], grants: Sequence[GrantRef]) -> tuple[list[T], dict[int, DomainError]]:
+    """A batch names a lock once: later items on the same lock are refused."""
+    first: dict[int, int] = {}
+    refused: dict[int, DomainError] = {}
+    for i, grant in enumerate(grants):
+        if first.setdefault(grant.lock_id, i) != i:
+            refused[i] = DomainError(Reason.CONTRADICTS_BATCH_ITEM, item=first[grant.lock_id])
+    return [item for i, item in enumerate(items) if i not in refused], refused
+
+
+def _merged(
+    count: int, refused: Mapping[int, DomainError], rest: Sequence[Lock | DomainError]
+) -> list[Lock | DomainError]:
+    remaining = iter(rest)
+    return [refused[i] if i in refused else next(remaining) for i in range(count)]
+
+
+async def begin(transaction: Transaction, grants: Sequence[GrantRef]) -> list[Lock | DomainError]:
+    """HELD -> ISSUING for each grant, the point of no return; or why not."""
+    items, refused = _first_of_each_lock(grants, grants)
+    moved = await transaction.begin(items)
+    rest = [_answer(each, one, "BeginIssuance", "HELD") for each, one in zip(items, moved, strict=True)]
+    return _merged(len(grants), refused, rest)
+
+
+async def release(transaction: Transaction, grants: Sequence[GrantRef]) -> list[Lock | DomainError]:
+    """HELD -> RELEASED for each grant; or why not."""
+    items, refused = _first_of_each_lock(grants, grants)
+    moved = await transaction.release(items)
+    rest = [_answer(each, one, "ReleaseIssuanceLock", "HELD") for each, one in zip(items, moved, strict=True)]
+    return _merged(len(grants), refused, rest)
+
+
+async def abort(transaction: Transaction, abortions: Sequence[Abortion]) -> list[Lock | DomainError]:
+    """ISSUING -> ABORTED (or back to ISSUED) with evidence; or why not."""
+    items, refused = _first_of_each_lock(abortions, [each.grant for each in abortions])
+    moved = await transaction.abort(items)
+    rest = [_answer(each.grant, one, "AbortIssuance", "ISSUING") for each, one in zip(items, moved, strict=True)]
+    return _merged(len(abortions), refused, rest)
+
+
+async def commit(transaction: Transaction, commitments: Sequence[Commitment]) -> list[Lock | DomainError]:
+    """ISSUING -> ISSUED with the native issuance. The same commit again changes nothing and is answered alike."""
+    items, refused = _first_of_each_lock(commitments, [each.grant for each in commitments])
+    moved = await transaction.commit(items)
+    rest = [await _commit_answer(transaction, each, one) for each, one in zip(items, moved, strict=True)]
+    return _merged(len(commitments), refused, rest)
+
+
+async def _commit_answer(reader: Reader, commitment: Commitment, moved: Moved | SerialConflict) -> Lock | DomainError:
+    if isinstance(moved, SerialConflict):
+        return DomainError(
+            Reason.SERIALS_ALREADY_ISSUED, series=moved.series, native_issuance_id=commitment.native_issuance_id
+        )
+    grant, lock = commitment.grant, moved.lock
+    if moved.done or lock is None or lock.registry != grant.registry:
+        return _answer(grant, moved, "CommitIssuance", "ISSUING")
+    committed = (await reader.issuances([grant.lock_id])).get(grant.lock_id, [])
+    for each in committed:
+        if each.token == grant.token:
+            same = each.native_issuance_id == commitment.native_issuance_id and _alike(each.blocks, commitment.blocks)
+            return lock if same else DomainError(Reason.COMMIT_DIFFERS, lock=_name(grant))
+    if lock.token == grant.token and lock.state is LockState.ISSUING:
+        return DomainError(Reason.UNITS_DIFFER, counted=total(commitment.blocks), units=lock.units)
+    return _answer(grant, moved, "CommitIssuance", "ISSUING")
+
+
+def _alike(left: Sequence[UnitBlock], right: Sequence[UnitBlock]) -> bool:
+    return sorted(left) == sorted(right)
+
+
+def _name(grant: GrantRef) -> str:
+    return f"issuanceLocks/{grant.lock_id}"
+
+
+def _answer(grant: GrantRef, moved: Moved, action: str, needed: str) -> Lock | DomainError:
+    """The lock, or why the conditional change did not fit."""
+    lock, name = moved.lock, _name(grant)
+    if lock is None or lock.registry != grant.registry:
+        return DomainError(Reason.LOCK_NOT_YOURS, lock=name)
+    if moved.done:
+        return lock
+    if lock.token != grant.token:
+        return DomainError(Reason.FENCING_TOKEN_STALE, lock=name, fencing_token=grant.token)
+    ran_out = lock.expire_time is not None and lock.expire_time <= moved.as_of
+    if lock.state is LockState.EXPIRED or ran_out:
+        return DomainError(Reason.LOCK_EXPIRED, lock=name, expire_time=lock.expire_time or lock.update_time)
+    return DomainError(Reason.LOCK_STATE_WRONG, lock=name, state=lock.state.name, action=action, needed=needed)
