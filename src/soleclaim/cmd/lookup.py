@@ -96,6 +96,7 @@ def serve(**options: Any) -> None:  # noqa: ANN401  click's own calling conventi
     if chosen.insecure_loopback == any(files) or (any(files) and not all(files)):
         raise click.UsageError("give --authority, --certificate and --key, or --insecure-loopback without them")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     if chosen.workers == 1:
         asyncio.run(_serve_one(chosen, chosen.listen, lambda address: click.echo(f"listening on {address}")))
     else:

@@ -56,9 +56,10 @@ async def run_batch(store: LookupStore, mutation: Mutation[Item, Done], request:
     if not 1 <= len(request.requests) <= MAX_BATCH:
         faults.add("requests", f"must hold 1 to {MAX_BATCH} items, not {len(request.requests)}; split the batch")
     faults.raise_if_any()
-    items = []
+    items: list[Item | DomainError] = []
     for i, each in enumerate(request.requests):
-        items.append(_parse_item(mutation, i, each, caller))
+        item = _parse_item(mutation, i, each, caller)
+        items.append(item)
     return await _once(store, mutation, caller, request, items)
 
 
