@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from sqlalchemy import make_url, text
 
@@ -28,7 +29,6 @@ from soleclaim.lookup.domain import (
     EvidenceKind,
     GrantRef,
     Lock,
-    LockId,
     LockRequest,
     LockState,
     Obstacle,
@@ -39,6 +39,7 @@ from soleclaim.lookup.domain import (
 from soleclaim.lookup.ports import Moved, RequestKey, SerialConflict
 from soleclaim.lookup.store import open_store, upgrade
 from soleclaim.lookup.store.base import SqlLookupStore
+from soleclaim.lookup.store.schema import metadata
 from soleclaim.policy.bundle import Bundle, Declaration, default_bundle
 
 if TYPE_CHECKING:
@@ -213,15 +214,13 @@ class Bench:
     ) -> ProjectRegistration:
         number = next(self.numbers)
         native_project_id = native_id or f"project-{number}"
-        return ProjectRegistration(
-            registry, native_project_id, "CN", "wind", name, "Asia/Shanghai", identifiers
-        )
+        return ProjectRegistration(registry, native_project_id, "CN", "wind", name, "Asia/Shanghai", identifiers)
 
     async def activity(self, project: ProjectRegistration | None = None) -> ActivityKey:
         """Register a project as a new activity."""
         key = self.key()
         async with self.store.transaction() as transaction:
-            await transaction.add_activity(key, project or self.project())
+            await transaction.add_activities([(key, project or self.project())])
         return key
 
     def outcome(self, key: ActivityKey, period: Period, quantity: int, *, unit: str = "kWh") -> OutcomeRecord:
@@ -236,27 +235,32 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: "PostgresServer") -> Iterator[str]:
+def postgres_url(postgres_server: "PostgresServer") -> Iterator[str]:
+    """One database with the schema for all tests: making one takes longer than most tests."""
     with postgres_server.database() as url:
         upgrade(url)
-        name = make_url(url).database
-        assert name is not None
-        yield name
+        yield url
+
+
+def _empty(url: str) -> None:
+    """Delete every row. The triggers that forbid it are off in this session only."""
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        connection.execute("SET session_replication_role = replica; SET lock_timeout = '10s'")
+        connection.execute("; ".join(f"DELETE FROM {table}" for table in metadata.tables).encode())  # noqa: S608
 
 
 @pytest.fixture
-def lookup_url(
-    store_kind: "Kind", database_url: "NewDatabase", request: pytest.FixtureRequest
-) -> Iterator[str]:
-    """A new database of each kind with the lookup's schema: a copy, which is faster than the migrations."""
+def lookup_url(store_kind: "Kind", database_url: "NewDatabase", request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty store of each kind with the lookup's schema."""
     if store_kind == "sqlite":
         url = database_url("sqlite")
         shutil.copy(request.getfixturevalue("sqlite_template"), str(make_url(url).database))
         yield url
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    with server.database(request.getfixturevalue("postgres_template")) as url:
+    else:
+        url = request.getfixturevalue("postgres_url")
         yield url
+        _empty(url)
 
 
 @pytest.fixture
