@@ -296,3 +296,19 @@ async def test_the_sweeper_sees_a_lock_whose_grant_was_committed_late(bench: Ben
     await bench.expire(lock)
     assert await bench.store.expire_stale(limit=10) == 1
     assert await bench.state(lock) is LockState.EXPIRED
+
+
+async def test_the_sweeper_looks_past_locks_that_ended_long_ago(bench: Bench) -> None:
+    """It looks at a window of locks at a time, and the window moves on."""
+    for _ in range(6):
+        await bench.release(ref(await bench.held(bench.claim(bench.key()))))
+    stale = await bench.held(bench.claim(bench.key()))
+    await bench.expire(stale)
+    await bench.sql("UPDATE issuance_lock SET create_us = 1")
+    swept, swept_to = 0, 0
+    for _ in range(4):
+        async with bench.store.transaction() as transaction:
+            expired, swept_to = await transaction.expire_above(swept_to, window=2, limit=10)
+            swept += expired
+    assert (swept, swept_to) == (1, stale.lock_id - 1)
+    assert await bench.state(stale) is LockState.EXPIRED

@@ -51,6 +51,8 @@ from soleclaim.lookup.store.rows import (
 _LOCKS: Final = f"SELECT {LOCK_COLUMNS} FROM issuance_lock l"
 GRANT_ROUNDS: Final = 3
 """How often a grant looks again after a lock in its way ended meanwhile."""
+SETTLED_US: Final = 120_000_000
+"""Longer than any unit of work lives: statements and idle transactions end far earlier."""
 _GRANT_COLUMNS: Final = (("lock_id", "int"), ("token", "int"))
 
 
@@ -672,25 +674,25 @@ class SqlTransaction(ABC):
         return len(locks)
 
     async def expire_above(self, lock_id: int, *, window: int, limit: int) -> tuple[int, int]:
-        """Expire stale locks among the ``window`` after ``lock_id``; how many, and up to which id none is HELD."""
-        held = await self._run(
-            "SELECT lock_id, expire_us FROM (SELECT lock_id, state, expire_us FROM issuance_lock "
-            "WHERE lock_id > :lock_id ORDER BY lock_id LIMIT :window) AS l "
-            f"WHERE state = {LockState.HELD:d} ORDER BY lock_id",
-            lock_id=lock_id,
-            window=window,
+        """Expire stale locks among the ``window`` after ``lock_id``; how many, and up to which id none can be HELD."""
+        looked_at = (
+            "WITH looked_at AS (SELECT * FROM issuance_lock WHERE lock_id > :lock_id ORDER BY lock_id LIMIT :window)"
         )
-        if not held:
-            ((last,),) = await self._run(
-                "SELECT max(lock_id) FROM (SELECT lock_id FROM issuance_lock WHERE lock_id > :lock_id "
-                "ORDER BY lock_id LIMIT :window) AS l",
-                lock_id=lock_id,
-                window=window,
-            )
-            return 0, last or lock_id
+        bounds = {"lock_id": lock_id, "window": window}
+        held = await self._run(
+            f"{looked_at} SELECT lock_id, expire_us FROM looked_at WHERE state = {LockState.HELD:d} ORDER BY lock_id",
+            **bounds,
+        )
         now = await self.now_us()
+        # Numbers are drawn before the commit: below the number of a young lock another may still come into sight.
+        ((ended_to,),) = await self._run(
+            f"{looked_at} SELECT max(lock_id) FROM looked_at WHERE lock_id < coalesce((SELECT min(lock_id) "
+            f"FROM looked_at WHERE state = {LockState.HELD:d} OR create_us > :settled), {2**63 - 1})",
+            settled=now - SETTLED_US,
+            **bounds,
+        )
         stale = [LockId(each) for each, expire_us in held if expire_us <= now][:limit]
-        return await self._expire(stale), held[0][0] - 1
+        return await self._expire(stale), ended_to or lock_id
 
     async def _free_segments(self, locks: Iterable[Lock]) -> None:
         """Take the segments of ended locks out of the exclusion rule."""
