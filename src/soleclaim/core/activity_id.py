@@ -15,6 +15,9 @@ ActivityKey = NewType("ActivityKey", int)
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
 _SHAPE: Final = re.compile(rf"[A-Z]{{2}}[{ALPHABET}]{{12}}[0-9]{{2}}")
+_DIGITS: Final = str.maketrans({chr(ord("A") + i): str(10 + i) for i in range(26)})
+_PAIRS: Final = tuple(left + right for left in ALPHABET for right in ALPHABET)
+"""Ten bits as two characters."""
 _BODY_LENGTH: Final = 12
 
 
@@ -23,21 +26,21 @@ class ActivityIdError(ValueError):
 
 
 def _check_digits(stem: str) -> str:
-    digits = "".join(str(int(character, 36)) for character in stem)
-    return f"{98 - int(digits + '00') % 97:02d}"
+    return f"{98 - int(stem.translate(_DIGITS) + '00') % 97:02d}"
 
 
 def make_activity_id(country: str, key: ActivityKey) -> ActivityId:
     """The id of a key. ``country`` is two capital letters (``ActivityIdError`` otherwise)."""
     if not re.fullmatch(r"[A-Z]{2}", country):
         raise ActivityIdError("country must be two capital letters (ISO 3166-1 alpha-2)")
-    body, rest = "", int(key)
-    for _ in range(_BODY_LENGTH):
-        body = ALPHABET[rest & 31] + body
-        rest >>= 5
-    if rest:
+    if key >> 60:
         raise ActivityIdError("key must lie between 0 and 2^60 - 1")
-    stem = country + body
+    stem = country + "".join(
+        [
+            _PAIRS[key >> 50], _PAIRS[key >> 40 & 1023], _PAIRS[key >> 30 & 1023],
+            _PAIRS[key >> 20 & 1023], _PAIRS[key >> 10 & 1023], _PAIRS[key & 1023],
+        ]
+    )  # fmt: skip
     return ActivityId(stem + _check_digits(stem))
 
 

@@ -375,7 +375,7 @@ class FieldViolation:
     description: str
 
 
-class InvalidRequest(DomainError):  # noqa: N818  read as a statement
+class InvalidRequest(DomainError):
     """All faults of a request at once."""
 
     def __init__(self, violations: Sequence[FieldViolation]) -> None:

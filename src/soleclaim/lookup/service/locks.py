@@ -1,5 +1,6 @@
 """Issuance locks: policy, the exclusion rule, supplements, and why a state change was refused (design section 3)."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -33,12 +34,13 @@ async def acquire(
     """Grant each request or say why not, in order. All of one registry."""
     answers: dict[int, Lock | DomainError] = {}
     claims: dict[int, Claim] = {}
+    earlier = _Earlier()
     standing = await transaction.standing(requests[0].registry, [each.activity_key for each in requests])
     for i, request in enumerate(requests):
         claim, faults = _claim(bundle, request, standing)
         if faults:
             answers[i] = faults[0]
-        elif (other := _contradicted(claim, claims)) is not None:
+        elif (other := earlier.contradicted_by(i, claim)) is not None:
             answers[i] = DomainError(Reason.CONTRADICTS_BATCH_ITEM, item=other)
         else:
             claims[i] = claim
@@ -90,9 +92,20 @@ def unknown_activity(registry: str, activity_id: ActivityId, standing: Standing 
     return None
 
 
-def _contradicted(claim: Claim, earlier: Mapping[int, Claim]) -> int | None:
-    """The earlier item of the batch that claims a part of the same outcome."""
-    return next((i for i, other in earlier.items() if claim.contradicts(other)), None)
+class _Earlier:
+    """The claims of a batch so far, by activity."""
+
+    def __init__(self) -> None:
+        self._claims: defaultdict[ActivityKey, list[tuple[int, Claim]]] = defaultdict(list)
+
+    def contradicted_by(self, i: int, claim: Claim) -> int | None:
+        """The earlier item that claims a part of the same outcome; without one, item ``i`` joins them."""
+        others = self._claims[claim.request.activity_key]
+        for number, other in others:
+            if claim.contradicts(other):
+                return number
+        others.append((i, claim))
+        return None
 
 
 def _is_supplement(claim: Claim, obstacles: Sequence[Obstacle]) -> bool:

@@ -102,7 +102,9 @@ class SqlLookupStore(ABC):
         with busy_is_refused():
             try:
                 async with writing(self._engine) as connection:
-                    yield self.transaction_type(connection, self._bundles, self._bundle_id)
+                    transaction = self.transaction_type(connection, self._bundles, self._bundle_id)
+                    yield transaction
+                    await transaction.finish()
             except DBAPIError as error:
                 if sqlstate(error) in _DEADLOCK_OR_SERIALIZATION or _is_identity_race(error):
                     raise _RepeatableError from error
@@ -134,7 +136,9 @@ class SqlLookupStore(ABC):
                 rows = await connection.execute(
                     text(
                         "SELECT o.position, h.entry_id, h.kind, h.activity_key, h.country, h.registry, h.lock_id, "
-                        "h.token, h.create_us FROM outbox o JOIN history_entry h ON h.tx_id = o.tx_id "
+                        "h.token, h.create_us FROM outbox o "
+                        "JOIN history_entry h ON h.tx_id = o.tx_id "
+                        "AND h.entry_id BETWEEN o.first_entry AND o.last_entry "
                         "WHERE (o.position = :position AND h.entry_id > :entry) OR o.position > :position "
                         "ORDER BY o.position, h.entry_id LIMIT :limit"
                     ),
@@ -164,9 +168,8 @@ class SqlLookupStore(ABC):
         last = (await connection.execute(text("SELECT coalesce(max(position), 0) FROM outbox"))).scalar_one()
         await connection.execute(
             text(
-                "WITH fresh AS (SELECT o.tx_id, (SELECT min(h.entry_id) FROM history_entry h "
-                "  WHERE h.tx_id = o.tx_id) AS first_entry FROM outbox o WHERE o.position IS NULL), "
-                "numbered AS (SELECT tx_id, row_number() OVER (ORDER BY first_entry, tx_id) AS place FROM fresh) "
+                "WITH numbered AS (SELECT tx_id, row_number() OVER (ORDER BY first_entry) AS place "
+                "FROM outbox WHERE position IS NULL) "
                 "UPDATE outbox SET position = :last + numbered.place FROM numbered "
                 "WHERE outbox.tx_id = numbered.tx_id"
             ),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
-SQL_TYPES: Final = {"int": "bigint", "text": "text", "ints": "text"}
+SQL_TYPES: Final = {"int": "bigint", "text": "text"}
 
 
 class Relation(Protocol):
@@ -19,12 +19,30 @@ class Relation(Protocol):
 def unnest(
     columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]], name: str = "item"
 ) -> tuple[str, dict[str, Any]]:
-    """PostgreSQL: one array per column."""
+    """PostgreSQL: one array per column, as a literal: the driver takes ten times as long to dump a list."""
     arrays = list(zip(*rows, strict=True)) or [()] * len(columns)
     fragment = ", ".join(f"CAST(:{name}_{column} AS {SQL_TYPES[kind]}[])" for column, kind in columns)
     names = ", ".join(column for column, _ in columns)
-    values = {f"{name}_{column}": list(array) for (column, _), array in zip(columns, arrays, strict=True)}
+    values = {
+        f"{name}_{column}": _int_array(array) if kind == "int" else _text_array(array)
+        for (column, kind), array in zip(columns, arrays, strict=True)
+    }
     return f"unnest({fragment}) AS {name}({names})", values
+
+
+def _int_array(values: Iterable[int | None]) -> str:
+    return f"{{{','.join(['NULL' if value is None else str(int(value)) for value in values])}}}"
+
+
+def _text_array(values: Iterable[str | None]) -> str:
+    return f"{{{','.join(['NULL' if value is None else _quoted(value) for value in values])}}}"
+
+
+def _quoted(value: str) -> str:
+    """An element of an array literal: inside the quotes only these two characters mean something."""
+    if "\\" in value or '"' in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{value}"'
 
 
 def json_each(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -50,8 +51,9 @@ native_project = Table(
     Column("registry", Text, nullable=False),
     Column("native_project_id", Text, nullable=False),
     Column("activity_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False),
+    Column("country", Text, nullable=False),  # the activity's, so that one look tells all of its standing
     PrimaryKeyConstraint("registry", "native_project_id"),
-    Index("native_project_activity", "activity_key", "registry"),
+    Index("native_project_activity", "activity_key", "registry", "country"),
 )
 
 review_case = Table(
@@ -92,7 +94,7 @@ issuance_lock = Table(
     "issuance_lock",
     metadata,
     Column("lock_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("activity_key", BigInteger, nullable=False, index=True),
+    Column("activity_key", BigInteger, nullable=False),  # found through segment, which is indexed by it
     Column("country", Text, nullable=False),
     Column("registry", Text, nullable=False),
     Column("instrument", Text, nullable=False),
@@ -119,7 +121,7 @@ issuance_lock = Table(
 segment = Table(
     "segment",
     metadata,
-    Column("lock_id", BigInteger, nullable=False, index=True),
+    Column("lock_id", BigInteger, nullable=False),
     Column("activity_key", BigInteger, nullable=False),
     Column("attributes", ARRAY(Integer).with_variant(Integer, "sqlite"), nullable=False),  # SQLite: a bit mask
     Column("period_start_us", BigInteger, nullable=False),
@@ -129,6 +131,13 @@ segment = Table(
     Column("live", Boolean, nullable=False),
 )
 # PostgreSQL: CONSTRAINT segment_exclusion, written in the migration (design section 4).
+# That index also finds the live segments of an activity, this one those that ended.
+Index(
+    "segment_ended",
+    segment.c.activity_key,
+    postgresql_where=text("NOT live"),
+    sqlite_where=text("NOT live"),
+)
 # SQLite: this index serves the same question, asked inside the one writer transaction.
 Index("segment_of_activity", segment.c.activity_key, segment.c.period_start_us, info={"dialect": "sqlite"})
 
@@ -174,7 +183,6 @@ history_entry = Table(
     Column("token", BigInteger, nullable=False),
     Column("detail", Text),
     Column("create_us", BigInteger, nullable=False),
-    Index("history_entry_of_transaction", "tx_id", "entry_id"),
 )
 
 outbox = Table(
@@ -182,6 +190,8 @@ outbox = Table(
     metadata,
     # One row per transaction. `position` is given after commit, so that readers never skip a late commit.
     Column("tx_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_entry", BigInteger, nullable=False),
+    Column("last_entry", BigInteger, nullable=False),  # entries of other transactions may lie between
     Column("position", BigInteger, unique=True),
 )
 Index(

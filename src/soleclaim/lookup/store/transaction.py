@@ -66,6 +66,8 @@ class SqlTransaction(ABC):
         self._bundles = bundles
         self._bundle_id = bundle_id
         self._tx_id: int | None = None
+        self._entries: tuple[int, int] | None = None
+        """First and last history entry of this transaction."""
         self._now: int | None = None
 
     now_sql: ClassVar[str]
@@ -118,8 +120,10 @@ class SqlTransaction(ABC):
             return
         if self._tx_id is None:
             (self._tx_id,) = await self.draw("transaction_id", 1)
-            await self._run("INSERT INTO outbox (tx_id) VALUES (:tx_id)", tx_id=self._tx_id)
         ids = entry_ids or await self.draw("history_entry_id", len(entries))
+        self._entries = (
+            (min(self._entries[0], *ids), max(self._entries[1], *ids)) if self._entries else (min(ids), max(ids))
+        )
         columns = (
             ("entry_id", "int"),
             ("kind", "int"),
@@ -139,6 +143,16 @@ class SqlTransaction(ABC):
             now=await self.now_us(),
             **values,
         )
+
+    async def finish(self) -> None:
+        """Tell the event stream of this transaction's history; the last thing before the commit."""
+        if self._entries is not None:
+            await self._run(
+                "INSERT INTO outbox (tx_id, first_entry, last_entry) VALUES (:tx_id, :first_entry, :last_entry)",
+                tx_id=self._tx_id,
+                first_entry=self._entries[0],
+                last_entry=self._entries[1],
+            )
 
     async def _note_locks(
         self, kind: EventKind, locks: Iterable[Lock], details: Mapping[LockId, str] | None = None
@@ -261,15 +275,24 @@ class SqlTransaction(ABC):
 
     async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
         """See ``Transaction``."""
-        items, values = self.relation((("activity_key", "int"),), ((key,) for key in dict.fromkeys(keys)))
+        wanted = dict.fromkeys(keys)
+        items, values = self.relation((("activity_key", "int"),), ((key,) for key in wanted))
         rows = await self._run(
-            "SELECT a.activity_key, a.country, EXISTS (SELECT 1 FROM native_project p "
-            "WHERE p.activity_key = a.activity_key AND p.registry = :registry) "
-            f"FROM {items} JOIN activity a ON a.activity_key = item.activity_key",
+            f"SELECT item.activity_key, p.country FROM {items} "
+            "JOIN native_project p ON p.activity_key = item.activity_key AND p.registry = :registry",
             registry=registry,
             **values,
         )
-        return {ActivityKey(key): Standing(country, bool(registered)) for key, country, registered in rows}
+        standing = {ActivityKey(key): Standing(country, registered=True) for key, country in rows}
+        missing = [key for key in wanted if key not in standing]
+        if missing:
+            items, values = self.relation((("activity_key", "int"),), ((key,) for key in missing))
+            rows = await self._run(
+                f"SELECT a.activity_key, a.country FROM activity a JOIN {items} ON item.activity_key = a.activity_key",
+                **values,
+            )
+            standing |= {ActivityKey(key): Standing(country, registered=False) for key, country in rows}
+        return standing
 
     async def identity_of(
         self, projects: Sequence[ProjectRegistration]
@@ -357,8 +380,9 @@ class SqlTransaction(ABC):
         rows = sorted({(each.registry, each.native_project_id, key) for key, each, _ in projects})
         items, values = self.relation(columns, rows)
         added = await self._run(
-            "INSERT INTO native_project (registry, native_project_id, activity_key) "
-            f"SELECT registry, project, activity_key FROM {items} WHERE TRUE "
+            "INSERT INTO native_project (registry, native_project_id, activity_key, country) "
+            "SELECT item.registry, item.project, item.activity_key, a.country "
+            f"FROM {items} JOIN activity a ON a.activity_key = item.activity_key WHERE TRUE "
             "ON CONFLICT (registry, native_project_id) DO NOTHING RETURNING registry, native_project_id",
             **values,
         )
@@ -504,7 +528,13 @@ class SqlTransaction(ABC):
     ) -> list[Lock]:
         """See ``Reader``."""
         conditions = {
-            "l.activity_key = :activity_key": {"activity_key": activity_key} if activity_key is not None else None,
+            # Two questions, since two indexes serve it: live segments and ended ones.
+            "l.lock_id IN (SELECT s.lock_id FROM segment s WHERE s.activity_key = :activity_key AND s.live "
+            "UNION ALL SELECT s.lock_id FROM segment s WHERE s.activity_key = :activity_key AND NOT s.live)": {
+                "activity_key": activity_key
+            }
+            if activity_key is not None
+            else None,
             "l.registry = :registry": {"registry": registry} if registry else None,
             "l.state = :state": {"state": int(state)} if state else None,
             "l.period_start_us < :end_us AND l.period_end_us > :start_us": (
@@ -529,9 +559,9 @@ class SqlTransaction(ABC):
         )
         rows = await self._run(
             f"SELECT {LOCK_COLUMNS}, item.ordinal FROM {items} "
-            "JOIN issuance_lock l ON l.activity_key = item.activity_key "
-            "AND l.period_start_us <= item.end_us AND l.period_end_us >= item.start_us "
-            "WHERE l.state IN (1, 2, 3) ORDER BY l.lock_id",
+            "JOIN segment s ON s.live AND s.activity_key = item.activity_key "
+            "AND s.period_start_us <= item.end_us AND s.period_end_us >= item.start_us "
+            "JOIN issuance_lock l ON l.lock_id = s.lock_id ORDER BY l.lock_id",
             **values,
         )
         near: list[list[Lock]] = [[] for _ in spots]
@@ -696,8 +726,13 @@ class SqlTransaction(ABC):
 
     async def _free_segments(self, locks: Iterable[Lock]) -> None:
         """Take the segments of ended locks out of the exclusion rule."""
-        items, values = self.relation((("lock_id", "int"),), ((each.lock_id,) for each in locks))
-        await self._run(f"UPDATE segment AS s SET live = FALSE FROM {items} WHERE s.lock_id = item.lock_id", **values)
+        columns = (("lock_id", "int"), ("activity_key", "int"))
+        items, values = self.relation(columns, ((each.lock_id, each.activity_key) for each in locks))
+        await self._run(
+            f"UPDATE segment AS s SET live = FALSE FROM {items} "
+            "WHERE s.live AND s.activity_key = item.activity_key AND s.lock_id = item.lock_id",
+            **values,
+        )
 
     async def grant_supplement(self, lock_id: LockId, claim: Claim) -> Lock | None:
         """See ``Transaction``."""

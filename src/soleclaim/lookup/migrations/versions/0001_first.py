@@ -59,7 +59,6 @@ def upgrade() -> None:
         sa.Column("create_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("entry_id"),
     )
-    op.create_index("history_entry_of_transaction", "history_entry", ["tx_id", "entry_id"], unique=False)
     op.create_table(
         "issuance",
         sa.Column("registry", sa.Text(), nullable=False),
@@ -98,10 +97,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("lock_id"),
         postgresql_with={"fillfactor": "60"},
     )
-    op.create_index(op.f("ix_issuance_lock_activity_key"), "issuance_lock", ["activity_key"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("tx_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_entry", sa.BigInteger(), nullable=False),
+        sa.Column("last_entry", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tx_id"),
         sa.UniqueConstraint("position"),
@@ -155,7 +155,14 @@ def upgrade() -> None:
         sa.Column("slice_end", sa.BigInteger(), nullable=False),
         sa.Column("live", sa.Boolean(), nullable=False),
     )
-    op.create_index(op.f("ix_segment_lock_id"), "segment", ["lock_id"], unique=False)
+    op.create_index(
+        "segment_ended",
+        "segment",
+        ["activity_key"],
+        unique=False,
+        postgresql_where=sa.text("NOT live"),
+        sqlite_where=sa.text("NOT live"),
+    )
     op.create_table(
         "unit_block",
         sa.Column("lock_id", sa.BigInteger(), nullable=False),
@@ -172,13 +179,14 @@ def upgrade() -> None:
         sa.Column("registry", sa.Text(), nullable=False),
         sa.Column("native_project_id", sa.Text(), nullable=False),
         sa.Column("activity_key", sa.BigInteger(), nullable=False),
+        sa.Column("country", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["activity_key"],
             ["activity.activity_key"],
         ),
         sa.PrimaryKeyConstraint("registry", "native_project_id"),
     )
-    op.create_index("native_project_activity", "native_project", ["activity_key", "registry"], unique=False)
+    op.create_index("native_project_activity", "native_project", ["activity_key", "registry", "country"], unique=False)
     op.create_table(
         "outcome",
         sa.Column("activity_key", sa.BigInteger(), nullable=False),

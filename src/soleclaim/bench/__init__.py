@@ -1,0 +1,1 @@
+"""Measuring speed: always as a ratio against a named baseline in the same run (design section 9)."""
