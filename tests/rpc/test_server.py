@@ -310,6 +310,7 @@ async def test_a_client_that_cancels_or_runs_out_of_time_cancels_the_handler(
     ends: asyncio.Queue[str] = asyncio.Queue()
 
     async def answer(_request: Any, _context: Any) -> Any:
+        ends.put_nowait("entered")
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -320,10 +321,10 @@ async def test_a_client_that_cancels_or_runs_out_of_time_cancels_the_handler(
     _, port = await harness.serve()
     channel = await harness.channel(port)
     stub = directory_grpc.RegistryDirectoryServiceStub(channel)
-    await stub.GetRegistryEntry(directory.GetRegistryEntryRequest(), timeout=0.3).code()
-    assert await asyncio.wait_for(ends.get(), 3) == "cancelled"
+    await stub.GetRegistryEntry(directory.GetRegistryEntryRequest(), timeout=1).code()
+    assert [await asyncio.wait_for(ends.get(), 3) for _ in range(2)] == ["entered", "cancelled"]
     call = stub.GetRegistryEntry(directory.GetRegistryEntryRequest())
-    await asyncio.sleep(0.3)
+    assert await asyncio.wait_for(ends.get(), 3) == "entered"
     call.cancel()
     assert await asyncio.wait_for(ends.get(), 3) == "cancelled"
     assert not caplog.records
@@ -353,9 +354,10 @@ async def test_messages_over_the_limit_are_refused_both_ways(harness: "Harness")
 
 
 async def test_calls_beyond_the_limit_are_refused_and_health_is_not(harness: "Harness") -> None:
-    release = asyncio.Event()
+    release, entered = asyncio.Event(), asyncio.Semaphore(0)
 
     async def answer(_request: Any, _context: Any) -> Any:
+        entered.release()
         await release.wait()
         return directory.Registry()
 
@@ -364,7 +366,8 @@ async def test_calls_beyond_the_limit_are_refused_and_health_is_not(harness: "Ha
     channel = await harness.channel(port)
     stub = directory_grpc.RegistryDirectoryServiceStub(channel)
     waiting = [stub.GetRegistryEntry(directory.GetRegistryEntryRequest()) for _ in range(2)]
-    await asyncio.sleep(0.3)
+    for _ in waiting:
+        await asyncio.wait_for(entered.acquire(), 10)
     raw = await refused(stub.GetRegistryEntry(directory.GetRegistryEntryRequest()))
     assert (from_call(raw).reason, from_call(raw).variables) == (Reason.TOO_MANY_CALLS, {"limit": "2"})
     await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
@@ -431,7 +434,10 @@ async def test_stop_ends_idle_streams_at_once_and_lets_calls_finish(harness: "Ha
         yield events.WatchEventsResponse(cursor="1")
         await asyncio.sleep(60)
 
+    entered = asyncio.Event()
+
     async def answer(_request: Any, _context: Any) -> Any:
+        entered.set()
         await asyncio.sleep(0.5)
         return directory.Registry(name="finished")
 
@@ -443,7 +449,7 @@ async def test_stop_ends_idle_streams_at_once_and_lets_calls_finish(harness: "Ha
     health = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
     await health.read()
     call = directory_grpc.RegistryDirectoryServiceStub(channel).GetRegistryEntry(directory.GetRegistryEntryRequest())
-    await asyncio.sleep(0.2)
+    await entered.wait()
     started = time.monotonic()
     await server.stop()
     assert time.monotonic() - started < 5
