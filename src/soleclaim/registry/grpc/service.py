@@ -56,7 +56,7 @@ class RegistryServicer(RegistryServiceServicer):
         """Add this service to a server."""
         add_RegistryServiceServicer_to_server(self, server)
 
-    async def GetRegistry(self, request: pb.GetRegistryRequest, context: Context) -> pb.RegistryInfo:  # noqa: ARG002, N802
+    async def GetRegistry(self, request: pb.GetRegistryRequest, context: Context) -> pb.RegistryInfo:
         """What this registry is and can do."""
         instrument = self._tools.instrument
         return pb.RegistryInfo(
@@ -73,7 +73,7 @@ class RegistryServicer(RegistryServiceServicer):
             api_version="v1",
         )
 
-    async def RequestIssuance(self, request: pb.RequestIssuanceRequest, context: Context) -> pb.Issuance:  # noqa: N802
+    async def RequestIssuance(self, request: pb.RequestIssuanceRequest, context: Context) -> pb.Issuance:
         """One issuance; a refused one is an answer in state REFUSED, as in a batch."""
         caller = self._own(context)
         faults = Faults()
@@ -83,7 +83,7 @@ class RegistryServicer(RegistryServiceServicer):
         (entry,) = await self._issue(caller, request_id, [order])
         return self._issuance(entry)
 
-    async def BatchRequestIssuances(  # noqa: N802
+    async def BatchRequestIssuances(
         self, request: pb.BatchRequestIssuancesRequest, context: Context
     ) -> pb.BatchRequestIssuancesResponse:
         """Up to 1,000 issuances."""
@@ -101,7 +101,7 @@ class RegistryServicer(RegistryServiceServicer):
         entries = await self._issue(caller, request_id, orders)
         return pb.BatchRequestIssuancesResponse(issuances=[self._issuance(entry) for entry in entries])
 
-    async def CheckIssuance(self, request: pb.CheckIssuanceRequest, context: Context) -> pb.CheckIssuanceResponse:  # noqa: N802
+    async def CheckIssuance(self, request: pb.CheckIssuanceRequest, context: Context) -> pb.CheckIssuanceResponse:
         """Dry run."""
         self._own(context)
         faults = Faults()
@@ -116,7 +116,7 @@ class RegistryServicer(RegistryServiceServicer):
             peer_answers=[to_peer_answer(answer) for answer in answers],
         )
 
-    async def GetIssuance(self, request: pb.GetIssuanceRequest, context: Context) -> pb.Issuance:  # noqa: N802
+    async def GetIssuance(self, request: pb.GetIssuanceRequest, context: Context) -> pb.Issuance:
         """One issuance."""
         self._own(context)
         faults = Faults()
@@ -129,7 +129,7 @@ class RegistryServicer(RegistryServiceServicer):
             raise DomainError(Reason.ISSUANCE_UNKNOWN, issuance=request.name)
         return self._issuance(entry)
 
-    async def ListIssuances(self, request: pb.ListIssuancesRequest, context: Context) -> pb.ListIssuancesResponse:  # noqa: N802
+    async def ListIssuances(self, request: pb.ListIssuancesRequest, context: Context) -> pb.ListIssuancesResponse:
         """Issuances in order of creation."""
         self._own(context)
         faults = Faults()
@@ -153,7 +153,7 @@ class RegistryServicer(RegistryServiceServicer):
             next_page_token=encode_page_token(query, page[-1].issuance_id) if len(entries) > size else "",
         )
 
-    async def FindIssuances(self, request: pb.FindIssuancesRequest, context: Context) -> pb.FindIssuancesResponse:  # noqa: ARG002, N802
+    async def FindIssuances(self, request: pb.FindIssuancesRequest, context: Context) -> pb.FindIssuancesResponse:
         """What any other registry may ask."""
         faults = Faults()
         activity = faults.activity("activity", request.activity)
