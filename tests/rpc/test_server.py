@@ -239,6 +239,25 @@ async def test_uncaught_exceptions_reach_the_log_and_no_client(
     assert record.exc_info[1] is error
 
 
+async def test_an_answer_of_the_wrong_type_reaches_no_client(harness: "Harness") -> None:
+    async def answer(_request: Any, _context: Any) -> Any:
+        return DSN
+
+    async def stream(_request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield DSN
+
+    harness.directory.answer, harness.directory.stream = answer, stream
+    _, port = await harness.serve()
+    channel = await harness.channel(port)
+    for call in (
+        directory_grpc.RegistryDirectoryServiceStub(channel).ListRegistries(LIST),
+        events_grpc.EventServiceStub(channel).WatchEvents(events.WatchEventsRequest()).read(),
+    ):
+        raw = await refused(call)
+        assert from_call(raw).reason is Reason.INTERNAL
+        assert (raw.details() or "").startswith("an internal error occurred")
+
+
 async def test_a_cancelled_inner_task_is_an_error_and_not_silence(harness: "Harness") -> None:
     async def answer(_request: Any, _context: Any) -> Any:
         inner = asyncio.create_task(asyncio.sleep(60))

@@ -80,14 +80,17 @@ class Gate(grpc.aio.ServerInterceptor):
         # The type stubs know the handlers of synchronous servers only.
         body: Any = getattr(handler, shape)
         make: Any = getattr(grpc, f"{shape}_rpc_method_handler")
-        streams = None
+        serialize = handler.response_serializer
         if handler.response_streaming:
             body, streams = _pump(body), self._streams
+        else:
+            # In here, because grpc.aio tells the client what a serializer raises.
+            body, streams, serialize = _serialized(body, serialize), None, None
 
         async def guarded(request: object, context: Context) -> object:
             return await self._run(method, body, request, context, streams)
 
-        wrapped: Handler = make(guarded, _tolerant(handler.request_deserializer), handler.response_serializer)
+        wrapped: Handler = make(guarded, _tolerant(handler.request_deserializer), serialize)
         return wrapped
 
     async def _run(
@@ -171,6 +174,14 @@ def _pump(handler: Callable[[Any, Context], Any]) -> Body:
         async with aclosing(result):
             async for message in result:
                 await context.write(message)
+
+    return body
+
+
+def _serialized(handler: Callable[[Any, Context], Any], serialize: Callable[[Any], bytes] | None) -> Body:
+    async def body(request: object, context: Context) -> object:
+        response = await handler(request, context)
+        return serialize(response) if serialize else response
 
     return body
 
