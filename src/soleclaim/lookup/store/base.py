@@ -23,7 +23,7 @@ from soleclaim.lookup.domain import Event, EventKind, LockId, Token
 from soleclaim.lookup.ports import RequestKey
 from soleclaim.lookup.store.rows import to_instant
 from soleclaim.lookup.store.schema import policy_bundle
-from soleclaim.lookup.store.transaction import SqlTransaction
+from soleclaim.lookup.store.transaction import RepeatableError, SqlTransaction
 from soleclaim.policy.bundle import Bundle
 
 T = TypeVar("T")
@@ -87,9 +87,9 @@ class SqlLookupStore(ABC):
     async def _in_transaction(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                async with self.transaction() as transaction:
+                async with self._attempt() as transaction:
                     return await work(transaction)
-            except _RepeatableError as error:
+            except RepeatableError as error:
                 if attempt == ATTEMPTS:
                     raise DomainError(Reason.STORE_BUSY) from error
                 # Random, so that two that met once do not meet again.
@@ -99,6 +99,14 @@ class SqlLookupStore(ABC):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqlTransaction]:
         """See ``LookupStore.transaction``."""
+        try:
+            async with self._attempt() as transaction:
+                yield transaction
+        except RepeatableError as error:
+            raise DomainError(Reason.STORE_BUSY) from error
+
+    @asynccontextmanager
+    async def _attempt(self) -> AsyncIterator[SqlTransaction]:
         with busy_is_refused():
             try:
                 async with writing(self._engine) as connection:
@@ -107,7 +115,7 @@ class SqlLookupStore(ABC):
                     await transaction.finish()
             except DBAPIError as error:
                 if sqlstate(error) in _DEADLOCK_OR_SERIALIZATION or _is_identity_race(error):
-                    raise _RepeatableError from error
+                    raise RepeatableError from error
                 raise
 
     @asynccontextmanager
@@ -115,7 +123,13 @@ class SqlLookupStore(ABC):
         """See ``LookupStore.reading``."""
         with busy_is_refused():
             async with reading(self._engine) as connection:
+                await self._hold_view(connection)
                 yield self.transaction_type(connection, self._bundles, self._bundle_id)
+
+    @staticmethod
+    @abstractmethod
+    async def _hold_view(connection: AsyncConnection) -> None:
+        """All questions of the transaction about to start see the same state."""
 
     async def expire_stale(self, *, limit: int) -> int:
         """See ``LookupStore.expire_stale``. Looks only above the locks that ended long ago."""
@@ -161,14 +175,15 @@ class SqlLookupStore(ABC):
     async def _give_positions(self, connection: AsyncConnection) -> None:
         """Number the transactions committed since, so that a reader never passes one that commits late.
 
-        Two transactions that touch the same lock draw their entry numbers after they have it, hence in the order
-        of their commits: ordering the unnumbered by their first entry keeps the order per activity.
+        Two transactions that touch the same lock draw their entry numbers after they have it, and the second has it
+        only after the first committed: its last entry is later than any of the first's. (Its first need not be: it
+        may have written of other activities before.) So this order keeps the order per activity.
         """
         await self._bar_other_positioners(connection)
         last = (await connection.execute(text("SELECT coalesce(max(position), 0) FROM outbox"))).scalar_one()
         await connection.execute(
             text(
-                "WITH numbered AS (SELECT tx_id, row_number() OVER (ORDER BY first_entry) AS place "
+                "WITH numbered AS (SELECT tx_id, row_number() OVER (ORDER BY last_entry) AS place "
                 "FROM outbox WHERE position IS NULL) "
                 "UPDATE outbox SET position = :last + numbered.place FROM numbered "
                 "WHERE outbox.tx_id = numbered.tx_id"
@@ -184,10 +199,6 @@ class SqlLookupStore(ABC):
     async def close(self) -> None:
         """See ``LookupStore.close``."""
         await self._engine.dispose()
-
-
-class _RepeatableError(Exception):
-    """The unit of work met another one and may simply be repeated."""
 
 
 def _is_identity_race(error: DBAPIError) -> bool:

@@ -105,3 +105,7 @@ class PostgresLookupStore(SqlLookupStore):
     @staticmethod
     async def _bar_other_positioners(connection: AsyncConnection) -> None:
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_POSITIONERS})"))
+
+    @staticmethod
+    async def _hold_view(connection: AsyncConnection) -> None:
+        await connection.execution_options(isolation_level="REPEATABLE READ")

@@ -48,7 +48,7 @@ class SqliteTransaction(SqlTransaction):
     # SQLite's RETURNING knows no alias.
     changed_lock: ClassVar[str] = LOCK_COLUMNS.replace("l.", "")
 
-    def __init__(self, connection: AsyncConnection, bundles: Mapping[int, str], bundle_id: int) -> None:
+    def __init__(self, connection: AsyncConnection, bundles: dict[int, str], bundle_id: int) -> None:
         super().__init__(connection, bundles, bundle_id)
         self._drawn: dict[str, int] = {}
 
@@ -123,3 +123,7 @@ class SqliteLookupStore(SqlLookupStore):
     @staticmethod
     async def _bar_other_positioners(connection: AsyncConnection) -> None:
         """BEGIN IMMEDIATE bars them already."""
+
+    @staticmethod
+    async def _hold_view(connection: AsyncConnection) -> None:
+        """A transaction in WAL mode does so by itself."""

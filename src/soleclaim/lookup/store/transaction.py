@@ -53,7 +53,13 @@ GRANT_ROUNDS: Final = 3
 """How often a grant looks again after a lock in its way ended meanwhile."""
 SETTLED_US: Final = 120_000_000
 """Longer than any unit of work lives: statements and idle transactions end far earlier."""
+_BUNDLE_ID: Final = 20
+"""Place of the bundle among ``LOCK_COLUMNS``."""
 _GRANT_COLUMNS: Final = (("lock_id", "int"), ("token", "int"))
+
+
+class RepeatableError(Exception):
+    """The unit of work met another one and may simply be repeated."""
 
 
 class SqlTransaction(ABC):
@@ -61,7 +67,7 @@ class SqlTransaction(ABC):
 
     relation: ClassVar[Relation]
 
-    def __init__(self, connection: AsyncConnection, bundles: Mapping[int, str], bundle_id: int) -> None:
+    def __init__(self, connection: AsyncConnection, bundles: dict[int, str], bundle_id: int) -> None:
         self._connection = connection
         self._bundles = bundles
         self._bundle_id = bundle_id
@@ -375,7 +381,10 @@ class SqlTransaction(ABC):
     async def _add_identity(
         self, projects: Sequence[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]]
     ) -> set[tuple[str, str]]:
-        """Insert projects and identifiers; the projects that were new. Sorted, so that two batches do not deadlock."""
+        """Insert projects and identifiers; the projects that were new. Sorted, so that two batches do not deadlock.
+
+        ``RepeatableError`` when another transaction registered a project elsewhere since this one looked.
+        """
         columns = (("registry", "text"), ("project", "text"), ("activity_key", "int"))
         rows = sorted({(each.registry, each.native_project_id, key) for key, each, _ in projects})
         items, values = self.relation(columns, rows)
@@ -383,9 +392,18 @@ class SqlTransaction(ABC):
             "INSERT INTO native_project (registry, native_project_id, activity_key, country) "
             "SELECT item.registry, item.project, item.activity_key, a.country "
             f"FROM {items} JOIN activity a ON a.activity_key = item.activity_key WHERE TRUE "
-            "ON CONFLICT (registry, native_project_id) DO NOTHING RETURNING registry, native_project_id",
+            "ON CONFLICT (registry, native_project_id) DO NOTHING RETURNING registry, native_project_id, activity_key",
             **values,
         )
+        if len(added) < len(rows):
+            items, values = self.relation(columns, set(rows).difference(tuple(row) for row in added))
+            elsewhere = await self._run(
+                f"SELECT 1 FROM {items} JOIN native_project p ON p.registry = item.registry "
+                "AND p.native_project_id = item.project AND p.activity_key <> item.activity_key",
+                **values,
+            )
+            if elsewhere:
+                raise RepeatableError
         identifiers = sorted({(*identifier, key) for key, _, new in projects for identifier in new})
         if identifiers:
             items, values = self.relation((("scheme", "text"), ("value", "text"), ("activity_key", "int")), identifiers)
@@ -394,7 +412,7 @@ class SqlTransaction(ABC):
                 f"SELECT scheme, value, activity_key FROM {items}",
                 **values,
             )
-        return {(registry, project) for registry, project in added}
+        return {(registry, project) for registry, project, _ in added}
 
     async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
         """See ``Transaction``."""
@@ -514,7 +532,16 @@ class SqlTransaction(ABC):
     async def _locks(self, lock_ids: Iterable[int]) -> dict[LockId, Lock]:
         items, values = self.relation((("lock_id", "int"),), ((each,) for each in dict.fromkeys(lock_ids)))
         rows = await self._run(f"{_LOCKS} JOIN {items} ON item.lock_id = l.lock_id", **values)
-        return {LockId(row[0]): to_lock(row, self._bundles) for row in rows}
+        return {each.lock_id: each for each in await self._to_locks(rows)}
+
+    async def _to_locks(self, rows: Sequence[Any]) -> list[Lock]:
+        """Rows of ``LOCK_COLUMNS``, perhaps with more behind."""
+        if any(row[_BUNDLE_ID] not in self._bundles for row in rows):
+            # Another process opened the store with a newer bundle since.
+            self._bundles.update(
+                {row[0]: row[1] for row in await self._run("SELECT bundle_id, hash FROM policy_bundle")}
+            )
+        return [to_lock(row, self._bundles) for row in rows]
 
     async def list_locks(
         self,
@@ -549,7 +576,7 @@ class SqlTransaction(ABC):
             limit=limit,
             **values,
         )
-        return [to_lock(row, self._bundles) for row in rows]
+        return await self._to_locks(rows)
 
     async def locks_near(self, spots: Sequence[tuple[ActivityKey, Period]]) -> list[list[Lock]]:
         """See ``Transaction``."""
@@ -565,8 +592,8 @@ class SqlTransaction(ABC):
             **values,
         )
         near: list[list[Lock]] = [[] for _ in spots]
-        for row in rows:
-            near[row[-1]].append(to_lock(row, self._bundles))
+        for row, lock in zip(rows, await self._to_locks(rows), strict=True):
+            near[row[-1]].append(lock)
         return near
 
     async def issuances(self, lock_ids: Sequence[LockId]) -> dict[LockId, list[CommittedIssuance]]:
@@ -698,7 +725,7 @@ class SqlTransaction(ABC):
             now=await self.now_us(),
             **values,
         )
-        locks = [to_lock(row, self._bundles) for row in rows]
+        locks = await self._to_locks(rows)
         await self._free_segments(locks)
         await self._note_locks(EventKind.LOCK_EXPIRED, locks)
         return len(locks)
@@ -776,7 +803,7 @@ class SqlTransaction(ABC):
             now=now,
             **values,
         )
-        locks = {LockId(row[0]): to_lock(row, self._bundles) for row in changed}
+        locks = {each.lock_id: each for each in await self._to_locks(changed)}
         await self._note_locks(kind, locks.values(), details)
         return await self._answers(grants, locks)
 
@@ -863,7 +890,7 @@ class SqlTransaction(ABC):
             now=now,
             **values,
         )
-        locks = {LockId(row[0]): to_lock(row, self._bundles) for row in changed}
+        locks = {each.lock_id: each for each in await self._to_locks(changed)}
         moved = await self._answers([each.grant for each in commitments], locks)
         done = [each for each, answer in zip(commitments, moved, strict=True) if answer.done]
         if done and not await self._write_ledger(done, locks, now):
