@@ -23,8 +23,8 @@ CALL_LIMIT_S: Final = 90.0
 """Longest wait for one answer: a batch makes hundreds of native calls."""
 SETTLE_LIMIT_S: Final = 60.0
 """Longest wait until an issuance in doubt is settled."""
-ATTEMPTS: Final = 3
-"""How often a call without an answer is made, always with the same request id."""
+PATIENCE_S: Final = 30.0
+"""How long a call without an answer is made again, always with the same request id."""
 
 DECLARATION: Final = Declaration(no_other_application=True, no_claim_after_transfer=True)
 
@@ -95,15 +95,25 @@ class Stage:
         return content
 
     async def request(
-        self, registry: str, request_id: str, plants: tuple[Plant, ...], months: Months
+        self,
+        registry: str,
+        request_id: str,
+        plants: tuple[Plant, ...],
+        months: Months,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> list[registry_pb.Issuance]:
-        """Ask a registry's adapter to issue for these plants and months, in one batch; waits until all is settled."""
+        """Ask a registry's adapter to issue for these plants and months, in one batch; waits until all is settled.
+
+        ``RemoteUnavailable`` when it did not answer within ``patience_s``.
+        """
         client = self.adapters[registry]
         request = registry_pb.BatchRequestIssuancesRequest(
             request_id=f"{self.run}-{request_id}", requests=[order(registry, plant, months) for plant in plants]
         )
         answer = await repeated(
-            lambda: client.call(client.registry.BatchRequestIssuances, request, timeout_s=CALL_LIMIT_S)
+            lambda: client.call(client.registry.BatchRequestIssuances, request, timeout_s=CALL_LIMIT_S),
+            patience_s=patience_s,
         )
         return [await self.settled(registry, issuance) for issuance in answer.issuances]
 
@@ -156,16 +166,16 @@ def refusal_of(issuance: registry_pb.Issuance) -> RemoteRefusal:
     return from_status(issuance.error)
 
 
-async def repeated(call: Callable[[], Awaitable[_Result]]) -> _Result:
+async def repeated(call: Callable[[], Awaitable[_Result]], *, patience_s: float = PATIENCE_S) -> _Result:
     """Make a call, and again with the same request id while its result is unknown: that is always safe."""
-    for attempt in range(1, ATTEMPTS + 1):
+    deadline = asyncio.get_running_loop().time() + patience_s
+    while True:
         try:
             return await call()
         except RemoteUnavailable:
-            if attempt == ATTEMPTS:
+            if asyncio.get_running_loop().time() >= deadline:
                 raise
-            await asyncio.sleep(0.5 * attempt)
-    raise AssertionError("unreachable")
+        await asyncio.sleep(0.25)
 
 
 async def registered(
