@@ -700,3 +700,39 @@ async def test_a_twin_stands_by_and_takes_over(new_side: NewSide) -> None:
         assert await twin.desk.issue(a_request()) == first
     finally:
         await twin.close()
+
+
+async def test_a_process_that_ended_while_sending_may_have_sent_until_the_last_moment(
+    new_side: NewSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(send_within=timedelta(milliseconds=400), native_call=timedelta(milliseconds=200))
+    side = await new_side(AbsenceProof.SEARCH_TWICE, longest_under_way=timedelta(milliseconds=100), limits=limits)
+
+    def end(point: str) -> None:
+        if point == "registry.NATIVE.before":
+            raise RuntimeError("the process ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workflow, "reach", end)
+        with pytest.raises(RuntimeError):
+            await side.desk.issue(a_request())
+    (entry,) = await side.entries()
+    assert entry.begin_time is not None
+    assert entry.absent_after == entry.begin_time + timedelta(milliseconds=700)
+    (entry,) = await side.settle()
+    assert entry.state is IssuanceState.REFUSED
+    assert entry.absent_after is not None
+    assert entry.update_time > entry.absent_after
+
+
+async def test_an_abort_whose_answer_was_lost_is_repeated_beside_later_ones(new_side: NewSide) -> None:
+    side = await new_side()
+    side.lookup.lose = {"abort"}
+    side.native.behave = lambda order: (
+        NativeRefusal("NO", "never", lasting=True) if order.native_project_id == "P1" else NativeUnknown("timed out")
+    )
+    with pytest.raises(DomainError):
+        await side.desk.issue(a_request(an_order("P1"), an_order("P2")))
+    entries = await side.settle()
+    assert [entry.state for entry in entries] == [IssuanceState.REFUSED] * 2
+    assert side.lookup.states() == ["ABORTED"] * 2

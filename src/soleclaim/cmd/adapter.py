@@ -46,7 +46,8 @@ def serve(registry: str, config_file: Path, insecure_loopback: bool) -> None:
     if (config.tls is None) is not insecure_loopback:
         raise ConfigFault(f"{config_file}: give [tls], or leave it out and start with --insecure-loopback")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for noisy in ("alembic", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     asyncio.run(_serve_until_signalled(config))
 
 

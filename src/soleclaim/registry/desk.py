@@ -11,7 +11,7 @@ from typing import Any
 
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.registry.domain import FINAL, BatchId, Entry, IssuanceState, Request, Step
-from soleclaim.registry.journal import Lease, LeaseLost
+from soleclaim.registry.journal import Lease
 from soleclaim.registry.lease import LeaseKeeper
 from soleclaim.registry.lookup import LookupUnavailable
 from soleclaim.registry.workflow import Tools, Work, at, drive
@@ -82,8 +82,8 @@ class IssuanceDesk:
         if task.cancelled():
             return
         error = task.exception()
-        if isinstance(error, LookupUnavailable | LeaseLost | DomainError):
-            _LOG.warning("batch %d: interrupted, to be gone on with: %s", batch_id, error)
+        if isinstance(error, LookupUnavailable | DomainError):
+            _LOG.info("batch %d: interrupted, to be gone on with: %s", batch_id, error)
         elif error is not None:
             _LOG.error("batch %d: failed, to be gone on with", batch_id, exc_info=error)
 

@@ -95,15 +95,15 @@ class Recovery:
         OLDEST_DOUBT.labels(registry).set(doubt.oldest_age.total_seconds())
 
     async def recover(self, batch_id: BatchId, lease: Lease) -> None:
-        """One try at a batch: settle what is in doubt, drive the rest on, and put off what is left."""
+        """One try at a batch: settle what is in doubt, drive the rest on, put off what is left. As ``drive`` raises."""
         work = Work(self._tools, lease, await self._tools.journal.read_batch(batch_id))
-        why = "no proof yet"
         try:
             await self._settle(work, work.at_stage(*_DOUBT))
             await drive(work)
         except LookupUnavailable as error:
-            why = f"the lookup does not answer: {error}"
-        await self._put_off(work, why)
+            await self._put_off(work, f"the lookup does not answer: {error}")
+            raise
+        await self._put_off(work, "no proof yet")
 
     async def _settle(self, work: Work, entries: Sequence[Entry]) -> None:
         settled = await each(entries, lambda entry: settle(self._tools, work.lease, entry))
