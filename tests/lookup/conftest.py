@@ -50,7 +50,7 @@ REDUCTION, CAP = 1, 2
 
 
 def ref(lock: Lock, **changed: Any) -> GrantRef:
-    return replace(GrantRef(lock.registry, lock.lock_id, lock.token), **changed)
+    return GrantRef(lock.registry, lock.lock_id, lock.token)._replace(**changed)
 
 
 @dataclass

@@ -1,19 +1,18 @@
 """The exclusion rule (design section 4) as grants and obstacles show it, on both stores."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.lookup.conftest import CAP, REDUCTION, Bench, ref
 
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.period import Period
 from soleclaim.lookup.domain import WHOLE, EventKind, Lock, LockState, Slice
+from tests.lookup.conftest import CAP, REDUCTION, Bench, ref
 
 
 async def test_a_grant_gives_a_held_lock_with_everything_that_was_asked(bench: Bench) -> None:
     claim = bench.claim(bench.key(), bench.period(3, 9), registry="gec", within=Slice(5, 8), units=7, ttl_s=60)
-    claim = replace(claim, request=replace(claim.request, carried_in=250))
+    claim = claim._replace(request=claim.request._replace(carried_in=250))
     lock = await bench.held(claim)
     request = claim.request
     assert (lock.state, lock.registry, lock.instrument) == (LockState.HELD, "gec", "GEC")
@@ -283,7 +282,7 @@ async def test_locks_are_listed_by_number_and_narrowed(bench: Bench) -> None:
     async def listed(after: int = 0, limit: int = 10, **narrowed: object) -> list[int]:
         wanted = dict.fromkeys(("activity_key", "registry", "state", "period")) | narrowed
         async with bench.store.reading() as reader:
-            return [each.lock_id for each in await reader.list_locks(**wanted, after=after, limit=limit)]  # type: ignore[arg-type]
+            return [each.lock_id for each in await reader.list_locks(**wanted, after=after, limit=limit)]
 
     assert await listed() == [first.lock_id, second.lock_id, third.lock_id]
     assert await listed(limit=2) == [first.lock_id, second.lock_id]

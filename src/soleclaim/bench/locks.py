@@ -189,12 +189,15 @@ def _take(supply: Iterator[tuple[int, int]], number: int) -> list[tuple[int, int
     return [next(supply) for _ in range(number)]
 
 
+_NAMES: Final = [f"activities/{make_activity_id('CN', key_of(n))}" for n in range(ACTIVITIES + 1)]
+
+
 def _acquire(n: int, month: int) -> pb2.AcquireIssuanceLockRequest:
     start = EPOCH_S + month * MONTH_S
     return pb2.AcquireIssuanceLockRequest(
         registry="gec",
         instrument="GEC",
-        activity=f"activities/{make_activity_id('CN', key_of(n))}",
+        activity=_NAMES[n],
         period=Interval(start_time=Timestamp(seconds=start), end_time=Timestamp(seconds=start + MONTH_S)),
         units=1,
         reference=f"bench-{n}-{month}",

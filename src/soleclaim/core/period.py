@@ -21,9 +21,9 @@ class Period:
 
     def __post_init__(self) -> None:
         """Refuse what is not a period: ``ValueError`` with a sentence for people."""
-        for name, instant in (("start", self.start), ("end", self.end)):
-            if instant.tzinfo is None:
-                raise ValueError(f"{name} has no time zone; give an instant in UTC")
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            name = "start" if self.start.tzinfo is None else "end"
+            raise ValueError(f"{name} has no time zone; give an instant in UTC")
         if self.start >= self.end:
             raise ValueError("start must lie before end; a period is half-open [start, end)")
 

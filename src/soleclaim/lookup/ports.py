@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.period import Period
@@ -51,8 +51,7 @@ class RequestKey:
     payload_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(NamedTuple):
     """Answer to a state change. ``done``: this call changed it. ``lock``: as it stands now; ``None``: unknown."""
 
     done: bool

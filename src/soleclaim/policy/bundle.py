@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from datetime import date
 from importlib import resources
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -85,8 +85,7 @@ class _Document(BaseModel):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """What the applicant declared (R98)."""
 
     no_other_application: bool
@@ -108,6 +107,8 @@ class Bundle:
 
     def unmet_rules(self, declaration: Declaration) -> tuple[str, ...]:
         """Ids of the rules that the declaration does not meet; empty when policy allows."""
+        if all(declaration):
+            return ()
         return tuple(rule_id for rule_id, rule in self.rules.items() if not getattr(declaration, rule.requires))
 
     def instruments_of(self, registry: str) -> tuple[str, ...]:

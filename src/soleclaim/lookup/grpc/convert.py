@@ -1,6 +1,7 @@
 """Between the lookup's messages and its domain."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -129,17 +130,17 @@ def parse_lock_request(
         return None
     declaration = message.declaration
     return LockRequest(
-        registry=registry,
-        instrument=message.instrument,
-        activity_id=activity_id,
-        activity_key=activity_key(activity_id),
-        period=period,
-        slice=_parse_slice(message.slice, faults) if message.HasField("slice") else WHOLE,
-        units=units,
-        carried_in=carried_in,
-        reference=reference,
-        declaration=Declaration(declaration.no_other_application, declaration.no_claim_after_transfer),
-        ttl_us=_parse_ttl(message.ttl, faults) if message.HasField("ttl") else DEFAULT_TTL_US,
+        registry,
+        message.instrument,
+        activity_id,
+        activity_key(activity_id),
+        period,
+        _parse_slice(message.slice, faults) if message.HasField("slice") else WHOLE,
+        units,
+        carried_in,
+        reference,
+        Declaration(declaration.no_other_application, declaration.no_claim_after_transfer),
+        _parse_ttl(message.ttl, faults) if message.HasField("ttl") else DEFAULT_TTL_US,
     )
 
 
@@ -247,31 +248,38 @@ def to_outcome(outcome: Outcome) -> outcome_pb2.Outcome:
     )
 
 
-def to_lock(lock: Lock, issuances: Sequence[CommittedIssuance] | None = None) -> lock_pb2.IssuanceLock:
-    """On the wire; in batch answers without ``issuances`` and ``create_time``."""
-    message = lock_pb2.IssuanceLock(
-        name=f"{LOCK_PREFIX}{lock.lock_id}",
-        registry=lock.registry,
-        instrument=lock.instrument,
-        activity=f"activities/{make_activity_id(lock.country, lock.activity_key)}",
-        period=to_interval(lock.period),
-        state=lock.state.value,  # type: ignore[arg-type]  # the domain's numbers are the API's
-        fencing_token=lock.token,
-        units=lock.units,
-        reference=lock.reference,
-        supplement=lock.supplement,
-        carried_in=lock.carried_in,
-        policy_bundle_hash=lock.policy_hash,
-        update_time=to_timestamp(lock.update_time),
-    )
-    if lock.expire_time is not None:
-        message.expire_time.CopyFrom(to_timestamp(lock.expire_time))
+def to_lock(lock: Lock, issuances: Sequence[CommittedIssuance]) -> lock_pb2.IssuanceLock:
+    """The whole lock on the wire."""
+    message = to_changed_lock(lock)
+    message.registry = lock.registry
+    message.instrument = lock.instrument
+    message.activity = f"activities/{make_activity_id(lock.country, lock.activity_key)}"
+    message.period.CopyFrom(to_interval(lock.period))
+    message.reference = lock.reference
+    message.carried_in = lock.carried_in
+    message.policy_bundle_hash = lock.policy_hash
+    message.create_time.CopyFrom(to_timestamp(lock.create_time))
+    message.issuances.extend(_to_issuance(each) for each in issuances)
     if lock.slice != WHOLE:
         message.slice.CopyFrom(types_pb2.Slice(start=lock.slice.start, end=lock.slice.end))
-    if issuances is not None:
-        message.create_time.CopyFrom(to_timestamp(lock.create_time))
-        message.issuances.extend(_to_issuance(each) for each in issuances)
     return message
+
+
+def to_changed_lock(lock: Lock) -> lock_pb2.IssuanceLock:
+    """What a mutation answers: the part of the lock that it may have changed."""
+    return lock_pb2.IssuanceLock(
+        name=f"{LOCK_PREFIX}{lock.lock_id}",
+        state=lock.state.value,  # type: ignore[arg-type]  # the domain's numbers are the API's
+        fencing_token=lock.token,
+        expire_time=None if lock.expire_time is None else _to_timestamp_cached(lock.expire_time),
+        units=lock.units,
+        supplement=lock.supplement,
+        update_time=_to_timestamp_cached(lock.update_time),
+    )
+
+
+# The locks of a batch share their instants.
+_to_timestamp_cached = lru_cache(maxsize=64)(to_timestamp)
 
 
 def _to_issuance(issuance: CommittedIssuance) -> types_pb2.CommittedIssuance:

@@ -18,6 +18,7 @@ from soleclaim.lookup.grpc.convert import (
     parse_grant,
     parse_lock_name,
     parse_lock_request,
+    to_changed_lock,
     to_lock,
 )
 from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
@@ -36,7 +37,7 @@ Item = TypeVar("Item")
 def _result(done: Lock | DomainError) -> pb2.IssuanceLockResult:
     if isinstance(done, DomainError):
         return pb2.IssuanceLockResult(error=to_status(done))
-    return pb2.IssuanceLockResult(lock=to_lock(done))
+    return pb2.IssuanceLockResult(lock=to_changed_lock(done))
 
 
 def _mutation(

@@ -27,7 +27,7 @@ async def exceeding(transaction: Transaction, claims: Sequence[Claim]) -> list[D
     await transaction.bar_outcome_changes()
     spots = [(each.request.activity_key, each.request.period, each.base_unit) for each in claims]
     outcomes = await transaction.outcomes(spots)
-    bound = [i for i, spot in enumerate(spots) if spot in outcomes or claims[i].request.carried_in]
+    bound = [i for i, claim in enumerate(claims) if claim.request.carried_in or (outcomes and spots[i] in outcomes)]
     answers: list[DomainError | None] = [None] * len(claims)
     if not bound:
         return answers

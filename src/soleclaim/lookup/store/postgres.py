@@ -1,13 +1,13 @@
 """PostgreSQL: the exclusion rule is a constraint, so that no bug above it can double-issue (design section 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from soleclaim.core.activity_id import ActivityKey
-from soleclaim.lookup.domain import Claim
+from soleclaim.lookup.domain import Claim, EventKind, Lock, LockState
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, unnest
 from soleclaim.lookup.store.rows import LOCK_COLUMNS, to_us
@@ -17,18 +17,26 @@ _OPENERS, _POSITIONERS, _OUTCOMES = (0x501E_0001, 0x501E_0002, 0x501E_0003)
 """Keys of advisory locks; each names what it orders."""
 
 _SEGMENT_COLUMNS: Final = (
-    ("lock_id", "int"), ("activity_key", "int"), ("attributes", "text"), ("period_start_us", "int"),
+    ("place", "int"), ("activity_key", "int"), ("attributes", "text"), ("period_start_us", "int"),
     ("period_end_us", "int"), ("slice_start", "int"), ("slice_end", "int"),
 )  # fmt: skip
 
 
-def _segment_rows(claims: Mapping[int, Claim]) -> list[tuple[Any, ...]]:
-    """Sorted by activity, period and slice: two batches that insert contended rows in one order do not deadlock."""
+_GRANT_COLUMNS: Final = (
+    *_SEGMENT_COLUMNS, ("country", "text"), ("registry", "text"), ("instrument", "text"), ("expire_us", "int"),
+    ("units", "int"), ("carried_in", "int"), ("reference", "text"),
+)  # fmt: skip
+
+
+def _segment_rows(claims: Sequence[Claim]) -> list[tuple[Any, ...]]:
+    """The place of each claim, and its segment.
+
+    Sorted by activity, period and slice: two batches that insert contended rows in one order do not deadlock.
+    """
     rows = [
-        (number, each.request.activity_key, f"{{{','.join(map(str, each.attributes))}}}",
-         to_us(each.request.period.start), to_us(each.request.period.end), each.request.slice.start,
-         each.request.slice.end)
-        for number, each in claims.items()
+        (place, one.activity_key, f"{{{','.join(map(str, attributes))}}}", to_us(one.period.start),
+         to_us(one.period.end), one.slice.start, one.slice.end)
+        for place, (one, attributes, _, _) in enumerate(claims)
     ]  # fmt: skip
     return sorted(rows, key=lambda row: (row[1], row[3], row[5], row[4], row[6]))
 
@@ -38,7 +46,6 @@ class PostgresTransaction(SqlTransaction):
 
     relation: ClassVar[Relation] = staticmethod(unnest)
     now_sql: ClassVar[str] = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
-    changed_lock: ClassVar[str] = LOCK_COLUMNS
 
     async def draw(self, sequence: str, count: int) -> list[int]:
         """See ``SqlTransaction``."""
@@ -60,20 +67,76 @@ class PostgresTransaction(SqlTransaction):
         """See ``Transaction``."""
         await self._run(f"SELECT pg_advisory_xact_lock({_OUTCOMES})")
 
-    async def _win_segments(self, claims: Mapping[int, Claim]) -> set[int]:
-        items, values = unnest(_SEGMENT_COLUMNS, _segment_rows(claims))
-        rows = await self._run(
-            "INSERT INTO segment (lock_id, activity_key, attributes, period_start_us, period_end_us, slice_start, "
-            "slice_end, live) SELECT lock_id, activity_key, CAST(attributes AS int[]), period_start_us, "
-            f"period_end_us, slice_start, slice_end, TRUE FROM {items} ON CONFLICT DO NOTHING RETURNING lock_id",
+    async def _grant_free(self, claims: Sequence[Claim]) -> list[tuple[int, int, int]]:
+        # One statement, so that a batch crosses to the database once. Rows come sorted by activity, period and slice,
+        # and are inserted in that order. The sort in `numbered` needs all of `won`: no token is drawn before.
+        tx_id, now = await self._transaction_id(), await self.now_us()
+        rows = [
+            (i, *segment, one.activity_id[:2], one.registry, one.instrument, now + one.ttl_us, one.units,
+             one.carried_in, one.reference)
+            for i, *segment in _segment_rows(claims)
+            for one in (claims[i].request,)
+        ]  # fmt: skip
+        items, values = unnest(_GRANT_COLUMNS, rows)
+        granted = await self._run(
+            f"WITH item AS MATERIALIZED (SELECT nextval('issuance_lock_id') AS lock_id, item.* FROM {items}), "
+            "won AS (INSERT INTO segment (lock_id, activity_key, attributes, period_start_us, period_end_us, "
+            "slice_start, slice_end, live) SELECT lock_id, activity_key, CAST(attributes AS int[]), period_start_us, "
+            "period_end_us, slice_start, slice_end, TRUE FROM item ON CONFLICT DO NOTHING RETURNING lock_id), "
+            "numbered AS MATERIALIZED (SELECT lock_id, nextval('history_entry_id') AS token "
+            "FROM (SELECT lock_id FROM won ORDER BY lock_id) AS w), "
+            "locked AS (INSERT INTO issuance_lock (lock_id, activity_key, country, registry, instrument, "
+            "period_start_us, period_end_us, slice_start, slice_end, state, token, expire_us, units, carried_in, "
+            "reference, issued_units, issuance_count, supplement, bundle_id, create_us, update_us) "
+            "SELECT lock_id, activity_key, country, registry, instrument, period_start_us, period_end_us, slice_start, "
+            f"slice_end, {LockState.HELD:d}, token, expire_us, units, carried_in, reference, 0, 0, FALSE, :bundle_id, "
+            ":now, :now FROM numbered JOIN item USING (lock_id)), "
+            "noted AS (INSERT INTO history_entry (entry_id, tx_id, kind, activity_key, country, registry, lock_id, "
+            f"token, create_us) SELECT token, :tx_id, {EventKind.LOCK_GRANTED:d}, activity_key, country, registry, "
+            "lock_id, token, :now FROM numbered JOIN item USING (lock_id)) "
+            "SELECT place, lock_id, token FROM numbered JOIN item USING (lock_id)",
+            tx_id=tx_id,
+            now=now,
+            bundle_id=self._bundle_id,
             **values,
         )
-        return {row[0] for row in rows}
+        if granted:
+            self._noted([token for _, _, token in granted])
+        return [(place, lock_id, token) for place, lock_id, token in granted]
+
+    async def _change(
+        self,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[tuple[Any, ...]],
+        change: str,
+        condition: str,
+        kind: EventKind,
+    ) -> list[Lock]:
+        # As in `_grant_free`: one statement, and no entry number is drawn before all rows are changed.
+        items, values = unnest(columns, rows)
+        detail = "item.detail" if ("detail", "text") in columns else "CAST(NULL AS text)"
+        tx_id = await self._transaction_id()
+        changed = await self._run(
+            f"WITH changed AS (UPDATE issuance_lock AS l SET {change}, update_us = :now FROM {items} "
+            f"WHERE l.lock_id = item.lock_id AND {condition} RETURNING {LOCK_COLUMNS}, {detail} AS detail), "
+            "noted AS (INSERT INTO history_entry (entry_id, tx_id, kind, activity_key, country, registry, lock_id, "
+            "token, detail, create_us) SELECT nextval('history_entry_id'), :tx_id, :kind, activity_key, country, "
+            "registry, lock_id, token, detail, :now FROM (SELECT * FROM changed ORDER BY lock_id) AS c "
+            "RETURNING entry_id) "
+            "SELECT changed.*, (SELECT min(entry_id) FROM noted), (SELECT max(entry_id) FROM noted) FROM changed",
+            tx_id=tx_id,
+            kind=int(kind),
+            now=await self.now_us(),
+            **values,
+        )
+        if changed:
+            self._noted(changed[0][-2:])
+        return await self._to_locks(changed)
 
     async def _in_the_way(self, claims: Sequence[Claim]) -> Sequence[Any]:
-        items, values = unnest(_SEGMENT_COLUMNS, _segment_rows(dict(enumerate(claims))))
+        items, values = unnest(_SEGMENT_COLUMNS, _segment_rows(claims))
         return await self._run(
-            "SELECT item.lock_id, l.lock_id, l.registry, l.instrument, s.period_start_us, s.period_end_us, "
+            "SELECT item.place, l.lock_id, l.registry, l.instrument, s.period_start_us, s.period_end_us, "
             f"s.slice_start, s.slice_end, l.state, l.expire_us FROM {items} JOIN segment s ON s.live "
             "AND s.activity_key = item.activity_key AND s.attributes && CAST(item.attributes AS int[]) "
             "AND int8range(s.period_start_us, s.period_end_us) && int8range(item.period_start_us, item.period_end_us) "

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.period import Period
-from soleclaim.lookup.domain import Claim, Lock, LockId, LockState, Obstacle, Slice, Token
+from soleclaim.lookup.domain import WHOLE, Claim, Lock, LockId, LockState, Obstacle, Slice, Token
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_STATES: Final = {state.value: state for state in LockState}
 
 LOCK_COLUMNS: Final = (
     "l.lock_id, l.activity_key, l.country, l.registry, l.instrument, l.period_start_us, l.period_end_us, "
@@ -31,26 +32,49 @@ def to_instant(us: int) -> datetime:
 
 def to_lock(row: Sequence[Any], bundles: Mapping[int, str]) -> Lock:
     """A row of ``LOCK_COLUMNS``; ``bundles``: hash per bundle id."""
+    (
+        lock_id,
+        key,
+        country,
+        registry,
+        instrument,
+        start_us,
+        end_us,
+        slice_start,
+        slice_end,
+        state,
+        token,
+        expire_us,
+        units,
+        carried_in,
+        reference,
+        issued_units,
+        issuance_count,
+        supplement,
+        create_us,
+        update_us,
+        bundle_id,
+    ) = row[:21]
     return Lock(
-        lock_id=LockId(row[0]),
-        activity_key=ActivityKey(row[1]),
-        country=row[2],
-        registry=row[3],
-        instrument=row[4],
-        period=Period(to_instant(row[5]), to_instant(row[6])),
-        slice=Slice(row[7], row[8]),
-        state=LockState(row[9]),
-        token=Token(row[10]),
-        expire_time=None if row[11] is None else to_instant(row[11]),
-        units=row[12],
-        carried_in=row[13],
-        reference=row[14],
-        issued_units=row[15],
-        issuance_count=row[16],
-        supplement=bool(row[17]),
-        policy_hash=bundles.get(row[20], ""),
-        create_time=to_instant(row[18]),
-        update_time=to_instant(row[19]),
+        LockId(lock_id),
+        ActivityKey(key),
+        country,
+        registry,
+        instrument,
+        Period(to_instant(start_us), to_instant(end_us)),
+        WHOLE if slice_end == WHOLE.end and slice_start == 0 else Slice(slice_start, slice_end),
+        _STATES[state],
+        Token(token),
+        None if expire_us is None else to_instant(expire_us),
+        units,
+        carried_in,
+        reference,
+        issued_units,
+        issuance_count,
+        bool(supplement),
+        bundles.get(bundle_id, ""),
+        to_instant(create_us),
+        to_instant(update_us),
     )
 
 
@@ -72,25 +96,25 @@ def granted_lock(claim: Claim, lock_id: int, token: int, now_us: int, policy_has
     request = claim.request
     now = to_instant(now_us)
     return Lock(
-        lock_id=LockId(lock_id),
-        activity_key=request.activity_key,
-        country=request.activity_id[:2],
-        registry=request.registry,
-        instrument=request.instrument,
-        period=request.period,
-        slice=request.slice,
-        state=LockState.HELD,
-        token=Token(token),
-        expire_time=to_instant(now_us + request.ttl_us),
-        units=request.units,
-        carried_in=request.carried_in,
-        reference=request.reference,
-        issued_units=0,
-        issuance_count=0,
-        supplement=False,
-        policy_hash=policy_hash,
-        create_time=now,
-        update_time=now,
+        LockId(lock_id),
+        request.activity_key,
+        request.activity_id[:2],
+        request.registry,
+        request.instrument,
+        request.period,
+        request.slice,
+        LockState.HELD,
+        Token(token),
+        to_instant(now_us + request.ttl_us),
+        request.units,
+        request.carried_in,
+        request.reference,
+        0,
+        0,
+        False,
+        policy_hash,
+        now,
+        now,
     )
 
 

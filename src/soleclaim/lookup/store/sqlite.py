@@ -1,12 +1,12 @@
 """SQLite: one writer at a time, so the exclusion rule is a question asked inside the writer's transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from soleclaim.core.activity_id import ActivityKey
-from soleclaim.lookup.domain import Claim
+from soleclaim.lookup.domain import Claim, EventKind, Lock, LockRequest, LockState
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, json_each
 from soleclaim.lookup.store.rows import LOCK_COLUMNS, attribute_mask, to_us
@@ -32,11 +32,18 @@ _CONFLICTS: Final = (
 )
 
 
-def _segment_rows(claims: Mapping[int, Claim]) -> list[tuple[Any, ...]]:
+_LOCK_COLUMNS: Final = (
+    ("lock_id", "int"), ("token", "int"), ("activity_key", "int"), ("country", "text"), ("registry", "text"),
+    ("instrument", "text"), ("period_start_us", "int"), ("period_end_us", "int"), ("slice_start", "int"),
+    ("slice_end", "int"), ("expire_us", "int"), ("units", "int"), ("carried_in", "int"), ("reference", "text"),
+)  # fmt: skip
+
+
+def _segment_rows(numbered: Iterable[tuple[int, Claim]]) -> list[tuple[Any, ...]]:
     return [
-        (number, each.request.activity_key, attribute_mask(each.attributes), to_us(each.request.period.start),
-         to_us(each.request.period.end), each.request.slice.start, each.request.slice.end)
-        for number, each in claims.items()
+        (number, one.activity_key, attribute_mask(attributes), to_us(one.period.start), to_us(one.period.end),
+         one.slice.start, one.slice.end)
+        for number, (one, attributes, _, _) in numbered
     ]  # fmt: skip
 
 
@@ -45,8 +52,6 @@ class SqliteTransaction(SqlTransaction):
 
     relation: ClassVar[Relation] = staticmethod(json_each)
     now_sql: ClassVar[str] = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000"
-    # SQLite's RETURNING knows no alias.
-    changed_lock: ClassVar[str] = LOCK_COLUMNS.replace("l.", "")
 
     def __init__(self, connection: AsyncConnection, bundles: dict[int, str], bundle_id: int) -> None:
         super().__init__(connection, bundles, bundle_id)
@@ -70,19 +75,84 @@ class SqliteTransaction(SqlTransaction):
     async def bar_grants(self) -> None:
         """See ``Transaction``. There is one writer."""
 
-    async def _win_segments(self, claims: Mapping[int, Claim]) -> set[int]:
-        items, values = json_each(_SEGMENT_COLUMNS, _segment_rows(claims))
-        rows = await self._run(
+    async def _grant_free(self, claims: Sequence[Claim]) -> list[tuple[int, int, int]]:
+        lock_ids = await self.draw("issuance_lock_id", len(claims))
+        place_of = {lock_id: place for place, lock_id in enumerate(lock_ids)}
+        items, values = json_each(_SEGMENT_COLUMNS, _segment_rows(zip(lock_ids, claims, strict=True)))
+        won = await self._run(
             "INSERT INTO segment (lock_id, activity_key, attributes, period_start_us, period_end_us, slice_start, "
             "slice_end, live) SELECT lock_id, activity_key, attributes, period_start_us, period_end_us, slice_start, "
             f"slice_end, TRUE FROM {items} WHERE NOT EXISTS (SELECT 1 FROM segment s WHERE {_CONFLICTS}) "
             "RETURNING lock_id",
             **values,
         )
-        return {row[0] for row in rows}
+        winners = sorted(lock_id for (lock_id,) in won)
+        if not winners:
+            return []
+        tokens = await self.draw("history_entry_id", len(winners))
+        granted = [(place_of[lock_id], lock_id, token) for lock_id, token in zip(winners, tokens, strict=True)]
+        await self._insert_locks([(lock_id, token, claims[place].request) for place, lock_id, token in granted])
+        await self._note(
+            [
+                (EventKind.LOCK_GRANTED, one.activity_key, one.activity_id[:2], one.registry, lock_id, token, None)
+                for place, lock_id, token in granted
+                for one in (claims[place].request,)
+            ],
+            tokens,
+        )
+        return granted
+
+    async def _insert_locks(self, rows: Sequence[tuple[int, int, LockRequest]]) -> None:
+        now = await self.now_us()
+        items, values = json_each(
+            _LOCK_COLUMNS,
+            (
+                (lock_id, token, one.activity_key, one.activity_id[:2], one.registry, one.instrument,
+                 to_us(one.period.start), to_us(one.period.end), one.slice.start, one.slice.end, now + one.ttl_us,
+                 one.units, one.carried_in, one.reference)
+                for lock_id, token, one in rows
+            ),
+        )  # fmt: skip
+        names = ", ".join(name for name, _ in _LOCK_COLUMNS)
+        await self._run(
+            f"INSERT INTO issuance_lock ({names}, state, issued_units, issuance_count, supplement, bundle_id, "
+            f"create_us, update_us) SELECT {names}, {LockState.HELD:d}, 0, 0, FALSE, :bundle_id, :now, :now "
+            f"FROM {items}",
+            bundle_id=self._bundle_id,
+            now=now,
+            **values,
+        )
+
+    async def _change(
+        self,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[tuple[Any, ...]],
+        change: str,
+        condition: str,
+        kind: EventKind,
+    ) -> list[Lock]:
+        items, values = json_each(columns, rows)
+        changed = await self._run(
+            f"UPDATE issuance_lock AS l SET {change}, update_us = :now FROM {items} "
+            # SQLite's RETURNING knows no alias.
+            f"WHERE l.lock_id = item.lock_id AND {condition} RETURNING {LOCK_COLUMNS.replace('l.', '')}",
+            now=await self.now_us(),
+            **values,
+        )
+        locks = await self._to_locks(changed)
+        place = next((i for i, (name, _) in enumerate(columns) if name == "detail"), None)
+        details = {} if place is None else {row[0]: row[place] for row in rows}
+        await self._note(
+            [
+                (kind, each.activity_key, each.country, each.registry, each.lock_id, each.token,
+                 details.get(each.lock_id))
+                for each in locks
+            ]
+        )  # fmt: skip
+        return locks
 
     async def _in_the_way(self, claims: Sequence[Claim]) -> Sequence[Any]:
-        items, values = json_each(_SEGMENT_COLUMNS, _segment_rows(dict(enumerate(claims))))
+        items, values = json_each(_SEGMENT_COLUMNS, _segment_rows(enumerate(claims)))
         return await self._run(
             "SELECT item.lock_id, l.lock_id, l.registry, l.instrument, s.period_start_us, s.period_end_us, "
             f"s.slice_start, s.slice_end, l.state, l.expire_us FROM {items} JOIN segment s ON {_CONFLICTS} "

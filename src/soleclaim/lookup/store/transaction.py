@@ -55,7 +55,8 @@ SETTLED_US: Final = 120_000_000
 """Longer than any unit of work lives: statements and idle transactions end far earlier."""
 _BUNDLE_ID: Final = 20
 """Place of the bundle among ``LOCK_COLUMNS``."""
-_GRANT_COLUMNS: Final = (("lock_id", "int"), ("token", "int"))
+_GRANT_COLUMNS: Final[tuple[tuple[str, str], ...]] = (("lock_id", "int"), ("token", "int"), ("registry", "text"))
+_FITS: Final = "l.token = item.token AND l.registry = item.registry"
 
 
 class RepeatableError(Exception):
@@ -79,9 +80,6 @@ class SqlTransaction(ABC):
     now_sql: ClassVar[str]
     """The database's clock in microseconds, read when the statement runs."""
 
-    changed_lock: ClassVar[str]
-    """``LOCK_COLUMNS`` as RETURNING wants them after ``UPDATE issuance_lock AS l``."""
-
     @abstractmethod
     async def draw(self, sequence: str, count: int) -> list[int]:
         """Rising numbers, never given before."""
@@ -99,8 +97,26 @@ class SqlTransaction(ABC):
         """See ``Transaction``."""
 
     @abstractmethod
-    async def _win_segments(self, claims: Mapping[int, Claim]) -> set[int]:
-        """Insert the segment of each claim (by lock id) that conflicts with no live one; the lock ids that won."""
+    async def _grant_free(self, claims: Sequence[Claim]) -> list[tuple[int, int, int]]:
+        """Insert segment, lock and history of each claim that conflicts with no live segment, in three tables.
+
+        (index of the claim, lock id, token) of each that won. Tokens are drawn after the segments are won.
+        """
+
+    @abstractmethod
+    async def _change(
+        self,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[tuple[Any, ...]],
+        change: str,
+        condition: str,
+        kind: EventKind,
+    ) -> list[Lock]:
+        """One conditional change of the locks named in ``rows``, with its history; the locks that it changed.
+
+        ``columns``: of ``rows``; the first is ``lock_id``, a text ``detail`` among them goes into the history.
+        ``change`` and ``condition``: SQL over the lock ``l`` and its ``item``. ``rows`` come in order of the ids.
+        """
 
     @abstractmethod
     async def _in_the_way(self, claims: Sequence[Claim]) -> Sequence[Any]:
@@ -124,12 +140,9 @@ class SqlTransaction(ABC):
         """Append history: (kind, activity_key, country, registry, lock_id, token, detail) each."""
         if not entries:
             return
-        if self._tx_id is None:
-            (self._tx_id,) = await self.draw("transaction_id", 1)
+        tx_id = await self._transaction_id()
         ids = entry_ids or await self.draw("history_entry_id", len(entries))
-        self._entries = (
-            (min(self._entries[0], *ids), max(self._entries[1], *ids)) if self._entries else (min(ids), max(ids))
-        )
+        self._noted(ids)
         columns = (
             ("entry_id", "int"),
             ("kind", "int"),
@@ -145,10 +158,21 @@ class SqlTransaction(ABC):
             "INSERT INTO history_entry (entry_id, tx_id, kind, activity_key, country, registry, lock_id, token, "
             "detail, create_us) SELECT entry_id, :tx_id, kind, activity_key, country, registry, lock_id, token, "
             f"detail, :now FROM {items}",
-            tx_id=self._tx_id,
+            tx_id=tx_id,
             now=await self.now_us(),
             **values,
         )
+
+    async def _transaction_id(self) -> int:
+        """The number under which the history of this transaction stands."""
+        if self._tx_id is None:
+            (self._tx_id,) = await self.draw("transaction_id", 1)
+        return self._tx_id
+
+    def _noted(self, entry_ids: Sequence[int]) -> None:
+        """Remember which entries are this transaction's."""
+        first, last = min(entry_ids), max(entry_ids)
+        self._entries = (min(first, self._entries[0]), max(last, self._entries[1])) if self._entries else (first, last)
 
     async def finish(self) -> None:
         """Tell the event stream of this transaction's history; the last thing before the commit."""
@@ -642,8 +666,10 @@ class SqlTransaction(ABC):
             open_claims = [i for i, answer in enumerate(answers) if answer is None]
             if not open_claims:
                 break
-            for i, lock in (await self._grant_free({i: claims[i] for i in open_claims})).items():
-                answers[i] = lock
+            now, policy_hash = await self.now_us(), self._bundles[self._bundle_id]
+            for place, lock_id, token in await self._grant_free([claims[i] for i in open_claims]):
+                i = open_claims[place]
+                answers[i] = granted_lock(claims[i], lock_id, token, now, policy_hash)
             lost = [i for i in open_claims if answers[i] is None]
             if not lost:
                 break
@@ -655,58 +681,6 @@ class SqlTransaction(ABC):
             raise DomainError(Reason.STORE_BUSY)
         return [answer for answer in answers if answer is not None]
 
-    async def _grant_free(self, claims: Mapping[int, Claim]) -> dict[int, Lock]:
-        lock_ids = dict(zip(await self.draw("issuance_lock_id", len(claims)), claims, strict=True))
-        won = await self._win_segments({lock_id: claims[i] for lock_id, i in lock_ids.items()})
-        if not won:
-            return {}
-        winners = sorted(won)
-        # Drawn only now, after the segments are won: so tokens rise per activity in the order of the grants.
-        tokens = await self.draw("history_entry_id", len(winners))
-        now = await self.now_us()
-        granted = {
-            lock_ids[lock_id]: granted_lock(
-                claims[lock_ids[lock_id]], lock_id, token, now, self._bundles[self._bundle_id]
-            )
-            for lock_id, token in zip(winners, tokens, strict=True)
-        }
-        await self._insert_locks(
-            [
-                (lock.lock_id, lock.token, each.request.activity_key, lock.country, each.request.registry,
-                 each.request.instrument, to_us(lock.period.start), to_us(lock.period.end), each.request.slice.start,
-                 each.request.slice.end, now + each.request.ttl_us, each.request.units, each.request.carried_in,
-                 each.request.reference)
-                for i, lock in granted.items()
-                for each in (claims[i],)
-            ],
-            now,
-        )  # fmt: skip
-        await self._note(
-            [
-                (EventKind.LOCK_GRANTED, each.activity_key, each.country, each.registry, each.lock_id, each.token, None)
-                for each in granted.values()
-            ],
-            tokens,
-        )
-        return granted
-
-    async def _insert_locks(self, rows: Sequence[tuple[Any, ...]], now: int) -> None:
-        columns = (
-            ("lock_id", "int"), ("token", "int"), ("activity_key", "int"), ("country", "text"), ("registry", "text"),
-            ("instrument", "text"), ("period_start_us", "int"), ("period_end_us", "int"), ("slice_start", "int"),
-            ("slice_end", "int"), ("expire_us", "int"), ("units", "int"), ("carried_in", "int"), ("reference", "text"),
-        )  # fmt: skip
-        items, values = self.relation(columns, rows)
-        names = ", ".join(name for name, _ in columns)
-        await self._run(
-            f"INSERT INTO issuance_lock ({names}, state, issued_units, issuance_count, supplement, bundle_id, "
-            f"create_us, update_us) SELECT {names}, {LockState.HELD:d}, 0, 0, FALSE, :bundle_id, :now, :now "
-            f"FROM {items}",
-            bundle_id=self._bundle_id,
-            now=now,
-            **values,
-        )
-
     async def _expire_in_the_way(self, claims: Sequence[Claim]) -> None:
         now = to_instant(await self.now_us())
         stale = {one.lock_id for row in await self._in_the_way(claims) for one in (to_obstacle(row[1:]),)
@@ -717,17 +691,14 @@ class SqlTransaction(ABC):
         ordered = sorted(lock_ids)
         if not ordered:
             return 0
-        items, values = self.relation((("lock_id", "int"),), ((each,) for each in ordered))
-        rows = await self._run(
-            f"UPDATE issuance_lock AS l SET state = {LockState.EXPIRED:d}, expire_us = NULL, update_us = :now "
-            f"FROM {items} WHERE l.lock_id = item.lock_id AND l.state = {LockState.HELD:d} "
-            f"AND l.expire_us <= {self.now_sql} RETURNING {self.changed_lock}",
-            now=await self.now_us(),
-            **values,
+        locks = await self._change(
+            (("lock_id", "int"),),
+            [(each,) for each in ordered],
+            f"state = {LockState.EXPIRED:d}, expire_us = NULL",
+            f"l.state = {LockState.HELD:d} AND l.expire_us <= {self.now_sql}",
+            EventKind.LOCK_EXPIRED,
         )
-        locks = await self._to_locks(rows)
         await self._free_segments(locks)
-        await self._note_locks(EventKind.LOCK_EXPIRED, locks)
         return len(locks)
 
     async def expire_above(self, lock_id: int, *, window: int, limit: int) -> tuple[int, int]:
@@ -789,23 +760,16 @@ class SqlTransaction(ABC):
         return lock
 
     async def _move(
-        self, grants: Sequence[GrantRef], change: str, condition: str, kind: EventKind,
-        details: Mapping[LockId, str] | None = None,
-    ) -> list[Moved]:  # fmt: skip
+        self, grants: Sequence[GrantRef], change: str, condition: str, kind: EventKind, details: Sequence[str] = ()
+    ) -> list[Moved]:
         """One conditional change of many locks: ``change`` where registry, token and ``condition`` fit."""
-        rows = ((each.lock_id, each.token, each.registry) for each in sorted(grants, key=lambda one: one.lock_id))
-        items, values = self.relation((*_GRANT_COLUMNS, ("registry", "text")), rows)
-        now = await self.now_us()
-        changed = await self._run(
-            f"UPDATE issuance_lock AS l SET {change}, update_us = :now FROM {items} "
-            "WHERE l.lock_id = item.lock_id AND l.token = item.token AND l.registry = item.registry "
-            f"AND {condition} RETURNING {self.changed_lock}",
-            now=now,
-            **values,
-        )
-        locks = {each.lock_id: each for each in await self._to_locks(changed)}
-        await self._note_locks(kind, locks.values(), details)
-        return await self._answers(grants, locks)
+        columns = _GRANT_COLUMNS
+        rows: list[tuple[Any, ...]] = [(each.lock_id, each.token, each.registry) for each in grants]
+        if details:
+            columns = (*_GRANT_COLUMNS, ("detail", "text"))
+            rows = [(*row, detail) for row, detail in zip(rows, details, strict=True)]
+        changed = await self._change(columns, sorted(rows), change, f"{_FITS} AND {condition}", kind)
+        return await self._answers(grants, {each.lock_id: each for each in changed})
 
     async def _answers(self, grants: Sequence[GrantRef], changed: Mapping[LockId, Lock]) -> list[Moved]:
         """Each grant's lock as it stands. A batch names a lock once."""
@@ -839,12 +803,10 @@ class SqlTransaction(ABC):
 
     async def abort(self, abortions: Sequence[Abortion]) -> list[Moved]:
         """See ``Transaction``."""
-        details = {
-            each.grant.lock_id: json.dumps(
-                {"evidence": each.evidence.kind.name, "detail": each.evidence.detail}, ensure_ascii=False
-            )
-            for each in reversed(abortions)
-        }
+        details = [
+            json.dumps({"evidence": each.evidence.kind.name, "detail": each.evidence.detail}, ensure_ascii=False)
+            for each in abortions
+        ]
         moved = await self._move(
             [each.grant for each in abortions],
             f"state = CASE WHEN l.issuance_count = 0 THEN {LockState.ABORTED:d} ELSE {LockState.ISSUED:d} END, "
@@ -879,26 +841,21 @@ class SqlTransaction(ABC):
 
     async def _try_commit(self, commitments: Sequence[Commitment]) -> list[Moved] | None:
         """Commit all that fit their grant; ``None`` when a serial or native id of these stands in the ledger."""
-        rows = sorted((each.grant.lock_id, each.grant.token, each.grant.registry, _units(each)) for each in commitments)
-        items, values = self.relation((*_GRANT_COLUMNS, ("registry", "text"), ("units", "int")), rows)
-        now = await self.now_us()
-        changed = await self._run(
-            f"UPDATE issuance_lock AS l SET state = {LockState.ISSUED:d}, issued_units = l.issued_units + l.units, "
-            f"issuance_count = l.issuance_count + 1, supplement = FALSE, update_us = :now FROM {items} "
-            "WHERE l.lock_id = item.lock_id AND l.token = item.token AND l.registry = item.registry "
-            f"AND l.units = item.units AND l.state = {LockState.ISSUING:d} RETURNING {self.changed_lock}",
-            now=now,
-            **values,
+        changed = await self._change(
+            (*_GRANT_COLUMNS, ("units", "int")),
+            sorted((each.grant.lock_id, each.grant.token, each.grant.registry, _units(each)) for each in commitments),
+            f"state = {LockState.ISSUED:d}, issued_units = l.issued_units + l.units, "
+            "issuance_count = l.issuance_count + 1, supplement = FALSE",
+            f"{_FITS} AND l.units = item.units AND l.state = {LockState.ISSUING:d}",
+            EventKind.ISSUANCE_COMMITTED,
         )
-        locks = {each.lock_id: each for each in await self._to_locks(changed)}
-        moved = await self._answers([each.grant for each in commitments], locks)
-        done = [each for each, answer in zip(commitments, moved, strict=True) if answer.done]
-        if done and not await self._write_ledger(done, locks, now):
+        locks = {each.lock_id: each for each in changed}
+        done = [each for each in commitments if each.grant.lock_id in locks]
+        if done and not await self._write_ledger(done, locks):
             return None
-        await self._note_locks(EventKind.ISSUANCE_COMMITTED, locks.values())
-        return moved
+        return await self._answers([each.grant for each in commitments], locks)
 
-    async def _write_ledger(self, done: Sequence[Commitment], locks: Mapping[LockId, Lock], now: int) -> bool:
+    async def _write_ledger(self, done: Sequence[Commitment], locks: Mapping[LockId, Lock]) -> bool:
         """Whether every issuance and block is new."""
         columns = (("registry", "text"), ("native_issuance_id", "text"), ("lock_id", "int"), ("token", "int"),
                    ("reference", "text"), ("units", "int"))  # fmt: skip
@@ -914,7 +871,7 @@ class SqlTransaction(ABC):
         added = await self._run(
             f"INSERT INTO issuance ({names}, commit_us) SELECT {names}, :now FROM {items} WHERE TRUE "
             "ON CONFLICT (registry, native_issuance_id) DO NOTHING RETURNING lock_id",
-            now=now,
+            now=await self.now_us(),
             **values,
         )
         if len(added) < len(done):

@@ -602,7 +602,7 @@ class IssuanceLockResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lock(self) -> Global___IssuanceLock:
-        """The lock after the change. In batch answers `issuances` and `create_time` are left out."""
+        """The lock after the change, as far as mutations answer it."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:

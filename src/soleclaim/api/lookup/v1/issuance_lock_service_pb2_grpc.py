@@ -29,6 +29,9 @@ class IssuanceLockServiceStub:
     """Issuance locks: a registry's exclusive right to issue against (activity, attributes, period, slice).
 
     HELD ends by itself at `expire_time`. ISSUING never does: it ends by commit or by abort with evidence.
+    Mutations answer with the part of the lock that they may change: name, state, fencing_token, expire_time, units,
+    supplement and update_time. GetIssuanceLock gives the whole.
+
     The batch forms take up to 1,000 items, answer each in order, and are idempotent as a whole by their
     `request_id`; items that contradict each other are refused except the first.
     """
@@ -110,6 +113,9 @@ class IssuanceLockServiceServicer:
     """Issuance locks: a registry's exclusive right to issue against (activity, attributes, period, slice).
 
     HELD ends by itself at `expire_time`. ISSUING never does: it ends by commit or by abort with evidence.
+    Mutations answer with the part of the lock that they may change: name, state, fencing_token, expire_time, units,
+    supplement and update_time. GetIssuanceLock gives the whole.
+
     The batch forms take up to 1,000 items, answer each in order, and are idempotent as a whole by their
     `request_id`; items that contradict each other are refused except the first.
     """
@@ -288,6 +294,9 @@ class IssuanceLockService:
     """Issuance locks: a registry's exclusive right to issue against (activity, attributes, period, slice).
 
     HELD ends by itself at `expire_time`. ISSUING never does: it ends by commit or by abort with evidence.
+    Mutations answer with the part of the lock that they may change: name, state, fencing_token, expire_time, units,
+    supplement and update_time. GetIssuanceLock gives the whole.
+
     The batch forms take up to 1,000 items, answer each in order, and are idempotent as a whole by their
     `request_id`; items that contradict each other are refused except the first.
     """

@@ -30,6 +30,9 @@ class IssuanceLockServiceStub:
     """Issuance locks: a registry's exclusive right to issue against (activity, attributes, period, slice).
 
     HELD ends by itself at `expire_time`. ISSUING never does: it ends by commit or by abort with evidence.
+    Mutations answer with the part of the lock that they may change: name, state, fencing_token, expire_time, units,
+    supplement and update_time. GetIssuanceLock gives the whole.
+
     The batch forms take up to 1,000 items, answer each in order, and are idempotent as a whole by their
     `request_id`; items that contradict each other are refused except the first.
     """
@@ -76,6 +79,9 @@ class IssuanceLockServiceAsyncStub(IssuanceLockServiceStub):
     """Issuance locks: a registry's exclusive right to issue against (activity, attributes, period, slice).
 
     HELD ends by itself at `expire_time`. ISSUING never does: it ends by commit or by abort with evidence.
+    Mutations answer with the part of the lock that they may change: name, state, fencing_token, expire_time, units,
+    supplement and update_time. GetIssuanceLock gives the whole.
+
     The batch forms take up to 1,000 items, answer each in order, and are idempotent as a whole by their
     `request_id`; items that contradict each other are refused except the first.
     """
@@ -118,6 +124,9 @@ class IssuanceLockServiceServicer(metaclass=_abc_1.ABCMeta):
     """Issuance locks: a registry's exclusive right to issue against (activity, attributes, period, slice).
 
     HELD ends by itself at `expire_time`. ISSUING never does: it ends by commit or by abort with evidence.
+    Mutations answer with the part of the lock that they may change: name, state, fencing_token, expire_time, units,
+    supplement and update_time. GetIssuanceLock gives the whole.
+
     The batch forms take up to 1,000 items, answer each in order, and are idempotent as a whole by their
     `request_id`; items that contradict each other are refused except the first.
     """
