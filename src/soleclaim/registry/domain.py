@@ -50,6 +50,12 @@ class Step(Enum):
     COMMIT = "8"
 
 
+class RecoveryStep(Enum):
+    """The steps that only an issuance in doubt takes; between ``NATIVE`` and ``COMMIT``."""
+
+    SETTLE = "9"
+
+
 class Stage(Enum):
     """How far a journal entry has come; every stage is durable before the step that follows it."""
 

@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 
 from soleclaim.core.errors import DomainError
 from soleclaim.registry.desk import IssuanceDesk, unfinished
-from soleclaim.registry.domain import BatchId, Entry, EvidenceKind, Stage
+from soleclaim.registry.domain import BatchId, Entry, EvidenceKind, RecoveryStep, Stage
 from soleclaim.registry.journal import Lease
 from soleclaim.registry.lease import LeaseKeeper
 from soleclaim.registry.lookup import LookupUnavailable
@@ -31,7 +31,7 @@ from soleclaim.registry.native import (
     NativeUnavailable,
     NativeUnknown,
 )
-from soleclaim.registry.workflow import Tools, Work, drive, each, issue, made, misfit, native_refused, proven_absent
+from soleclaim.registry.workflow import Tools, Work, at, drive, each, issue, made, misfit, native_refused, proven_absent
 
 _LOG = logging.getLogger(__name__)
 
@@ -106,7 +106,11 @@ class Recovery:
         await self._put_off(work, "no proof yet")
 
     async def _settle(self, work: Work, entries: Sequence[Entry]) -> None:
-        settled = await each(entries, lambda entry: settle(self._tools, work.lease, entry))
+        if not entries:
+            return
+        # 9. Recover: what may have been sent is settled by asking the native registry.
+        with at(RecoveryStep.SETTLE):
+            settled = await each(entries, lambda entry: settle(self._tools, work.lease, entry))
         changed = [after for before, after in zip(entries, settled, strict=True) if after != before]
         await work.record(changed, "native registry asked")
 

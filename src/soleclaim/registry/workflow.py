@@ -23,6 +23,7 @@ from soleclaim.registry.domain import (
     Entry,
     Evidence,
     EvidenceKind,
+    RecoveryStep,
     Refusal,
     Stage,
     Step,
@@ -76,7 +77,7 @@ class Tools:
 
 
 @contextmanager
-def at(step: Step) -> Iterator[None]:
+def at(step: Step | RecoveryStep) -> Iterator[None]:
     """Mark a step's call. ``before``: all earlier steps are durable. ``after``: it is done, not yet journalled."""
     reach(f"registry.{step.name}.before")
     yield
@@ -178,7 +179,8 @@ async def conclude(work: Work) -> None:
         _tell_not_taken("commit", entries, committed)
     if entries := work.at_stage(Stage.ABSENT):
         # One call each: their number may grow from one try to the next, and a repeated call must be the same call.
-        aborted = await each(entries, lambda entry: _abort(lookup, entry))
+        with at(Step.COMMIT):
+            aborted = await each(entries, lambda entry: _abort(lookup, entry))
         done = [replace(entry, stage=Stage.REFUSED) for entry, no in zip(entries, aborted, strict=True) if no is None]
         await work.record(done, "aborted")
         _tell_not_taken("abort", entries, aborted)
