@@ -2,20 +2,21 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from tests.lookup.conftest import Bench, ref
 
 from soleclaim.core.serials import UnitBlock
 from soleclaim.lookup.domain import EventKind, Lock, LockId, LockState, Token
 from soleclaim.lookup.ports import Moved, SerialConflict
+from tests.lookup.conftest import Bench, ref
 
 
 def states(answers: list[Moved] | list[Moved | SerialConflict]) -> list[tuple[bool, LockState | None]]:
     found = []
     for each in answers:
         assert isinstance(each, Moved)
-        found.append((each.done, each.lock and each.lock.state))
+        found.append((each.done, each.lock.state if each.lock else None))
     return found
 
 
@@ -58,12 +59,13 @@ async def test_begin_twice_is_done_once(bench: Bench) -> None:
 async def test_a_grant_that_does_not_fit_changes_nothing(bench: Bench, verb: str, wrong: str) -> None:
     claim = bench.claim(bench.key())
     lock = await (bench.held(claim) if verb in ("begin", "release") else bench.issuing(claim))
-    changed: dict[str, object] = {
+    every: dict[str, dict[str, Any]] = {
         "older token": {"token": Token(lock.token - 1)},
         "newer token": {"token": Token(lock.token + 1)},
         "other registry": {"registry": "gec"},
         "unknown lock": {"lock_id": LockId(lock.lock_id + 1000)},
-    }[wrong]
+    }
+    changed = every[wrong]
     answers: list[Moved] | list[Moved | SerialConflict]
     if verb == "commit":
         answers = await bench.commit(bench.commitment(lock, **changed))

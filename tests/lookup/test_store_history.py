@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.lookup.conftest import Bench, ref
 
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.lookup.domain import Event, EventKind, Lock
 from soleclaim.policy.bundle import default_bundle
+from tests.lookup.conftest import Bench, ref
 
 
 def place(event: Event) -> tuple[int, int]:
@@ -40,11 +40,14 @@ async def test_every_change_of_a_lock_leaves_its_entry(bench: Bench) -> None:
 
 
 async def test_history_stands_and_falls_with_its_transaction(bench: Bench) -> None:
-    with pytest.raises(DomainError):
+    async def fail() -> None:
         async with bench.store.transaction() as transaction:
             await transaction.add_activities([(bench.key(), bench.project())])
             await transaction.grant([bench.claim(bench.key())])
-            raise DomainError(Reason.STORE_BUSY)
+            raise DomainError(Reason.LOCK_UNKNOWN, lock="x")
+
+    with pytest.raises(DomainError, match="LOCK_UNKNOWN"):
+        await fail()
     assert await bench.events() == []
     for table in ("history_entry", "outbox", "issuance_lock", "segment", "activity", "request"):
         assert await bench.sql(f"SELECT * FROM {table}") == [], table  # noqa: S608

@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests.lookup.conftest import Bench, ref
 
 from soleclaim.core.activity_id import ActivityKey, activity_key, new_activity_key
 from soleclaim.core.errors import DomainError, Reason
@@ -14,6 +13,7 @@ from soleclaim.lookup.domain import EventKind, LockId, ProjectRegistration
 from soleclaim.lookup.ports import Standing
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.transaction import SqlTransaction
+from tests.lookup.conftest import Bench, ref
 
 FILING = ("gec_filing_code", "FDWD2407150000123")
 CODE = ("cn_project_code", "2509-320193-89-01-544060")
@@ -261,8 +261,8 @@ async def test_outcomes_touching_are_those_before_and_after(bench: Bench) -> Non
         around, nothing = await transaction.outcomes_touching(
             [(key, bench.period(2, 3), "kWh"), (key, bench.period(7, 8), "kWh")]
         )
-    days = [((each.record.period.start - bench.period().start).days, (each.record.period.end - bench.period().start).days)
-            for each in around]  # fmt: skip
+    first = bench.period().start
+    days = [((each.record.period.start - first).days, (each.record.period.end - first).days) for each in around]
     assert sorted(days) == [(0, 2), (1, 2), (3, 4), (3, 6)]
     assert nothing == []
 

@@ -1,11 +1,11 @@
 """Serials and native ids stand in the ledger once (I3), and a conflict hurts nobody else."""
 
 import pytest
-from tests.lookup.conftest import Bench
 
 from soleclaim.core.serials import MAX_SERIAL, UnitBlock
 from soleclaim.lookup.domain import EventKind, Lock, LockState
 from soleclaim.lookup.ports import Moved, SerialConflict
+from tests.lookup.conftest import Bench
 
 
 @pytest.mark.parametrize(("start", "end"), [(1, 10), (10, 19), (5, 14), (101, 110), (96, 105)])

@@ -4,13 +4,13 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from tests.lookup.conftest import Bench
 
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.db.engine import open_engine
 from soleclaim.lookup.domain import EventKind, Lock
 from soleclaim.lookup.store.transaction import SqlTransaction
 from soleclaim.policy.bundle import default_bundle
+from tests.lookup.conftest import Bench
 
 
 async def never(_transaction: SqlTransaction) -> bytes:
@@ -119,12 +119,13 @@ async def test_the_answer_is_kept_over_reopening_the_store(bench: Bench) -> None
 async def test_of_two_repeats_that_race_one_runs_and_both_get_its_answer(bench: Bench) -> None:
     other = await bench.another()
     for _ in range(10):
-        key, activity, runs = bench.request_key(), bench.key(), []
+        key, activity = bench.request_key(), bench.key()
+        runs: list[int] = []
 
         async def work(
             transaction: SqlTransaction,
             activity: object = activity,
-            runs: list[int] = runs,  # noqa: B006  a fresh one each round
+            runs: list[int] = runs,
         ) -> bytes:
             runs.append(1)
             [lock] = await transaction.grant([bench.claim(activity)])  # type: ignore[arg-type]
@@ -178,18 +179,19 @@ async def test_a_store_that_is_locked_too_long_is_busy(bench: Bench) -> None:
 async def test_a_server_out_of_reach_is_busy(bench: Bench) -> None:
     if bench.kind == "sqlite":
         pytest.skip("a file is always in reach")
-    await bench.locks()
-    await bench.sql(
+    cut_all = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
         "AND pid <> pg_backend_pid()"
     )
-    assert await bench.locks() == [], "a connection that died while idle is replaced"
-    with pytest.raises(DomainError) as refusal:
+
+    async def be_cut() -> None:
         async with bench.store.transaction() as transaction:
             await transaction.grant([bench.claim(bench.key())])
-            await bench.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND pid <> pg_backend_pid()"
-            )
-    assert refusal.value.reason is Reason.STORE_BUSY
+            await bench.sql(cut_all)
+
+    await bench.locks()
+    await bench.sql(cut_all)
+    assert await bench.locks() == [], "a connection that died while idle is replaced"
+    with pytest.raises(DomainError, match="STORE_BUSY"):
+        await be_cut()
     assert await bench.locks() == []

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from soleclaim.db import migrate
-from soleclaim.db.engine import POSTGRESQL, open_engine, parse_store_url
+from soleclaim.db.engine import POSTGRESQL, busy_is_refused, open_engine, parse_store_url
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.postgres import PostgresLookupStore
 from soleclaim.lookup.store.sqlite import SqliteLookupStore
@@ -18,8 +18,16 @@ def upgrade(url: str) -> None:
 
 
 async def open_store(url: str, bundle: Bundle, *, pool_size: int = 8) -> SqlLookupStore:
-    """Open a store and make the policy bundle known in it. Raises ``SchemaFault`` on a schema it does not know."""
+    """Open a store and make the policy bundle known in it.
+
+    Raises ``SchemaFault`` on a schema it does not know, STORE_BUSY when the database is out of reach.
+    """
     engine = open_engine(url, pool_size=pool_size)
-    await migrate.require_head(engine, MIGRATIONS, remedy="soleclaim migrate --store lookup --database-url ...")
     kind = PostgresLookupStore if parse_store_url(url).drivername == POSTGRESQL else SqliteLookupStore
-    return await kind.open(engine, bundle)
+    try:
+        with busy_is_refused():
+            await migrate.require_head(engine, MIGRATIONS, remedy="soleclaim migrate --store lookup --database-url ...")
+        return await kind.open(engine, bundle)
+    except BaseException:
+        await engine.dispose()
+        raise
