@@ -18,7 +18,8 @@ class Scheme:
 
 
 def _scheme(pattern: str, example: str, *, single: bool, basis: str) -> Scheme:
-    return Scheme(re.compile(pattern), example, single, basis)
+    # ASCII: other scripts' digits would make a second spelling of one value, which then joins nothing.
+    return Scheme(re.compile(pattern, re.ASCII), example, single, basis)
 
 
 SCHEMES: Final[dict[str, Scheme]] = {

@@ -13,7 +13,7 @@ from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb2
 from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
 from soleclaim.core.activity_id import activity_key, make_activity_id
 from soleclaim.core.identity import Caller
-from soleclaim.core.serials import MAX_SERIAL, UnitBlock, first_overlap
+from soleclaim.core.serials import MAX_SERIAL, UnitBlock, first_overlap, total
 from soleclaim.identity.schemes import fault_of
 from soleclaim.lookup.domain import (
     WHOLE,
@@ -194,7 +194,11 @@ def parse_commitment(message: lock_pb2.CommitIssuanceRequest, caller: Caller, fa
     ]
     overlap = first_overlap(blocks)
     if overlap:
-        faults.add("blocks", f"serials {overlap[1].start} to {overlap[0].end} of a series stand in two blocks")
+        last = min(each.end for each in overlap)
+        faults.add("blocks", f"serials {overlap[1].start} to {last} of a series stand in two blocks")
+    elif (units := total(blocks)) > MAX_UNITS:
+        # Above int64 the store could not even compare it with the grant.
+        faults.add("blocks", f"hold {units} units; a grant has at most {MAX_UNITS}")
     return Commitment(grant, native_issuance_id, tuple(blocks))
 
 

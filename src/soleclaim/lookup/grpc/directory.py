@@ -27,7 +27,7 @@ PREFIX: Final = "registries/"
 POLL_S: Final = 0.5
 """How often a stream looks for new events."""
 EVENT_PAGE: Final = 500
-_CURSOR: Final = re.compile(r"(\d{1,18})\.(\d{1,18})")
+_CURSOR: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 
 
 class RegistryDirectoryServicer(pb2_grpc.RegistryDirectoryServiceServicer):
