@@ -17,7 +17,7 @@ from sqlalchemy import make_url, text
 from soleclaim.core.activity_id import ActivityKey, make_activity_id, new_activity_key
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
-from soleclaim.db.engine import open_engine, writing
+from soleclaim.db.engine import writing
 from soleclaim.identity.strong import Identifier
 from soleclaim.lookup.domain import (
     WHOLE,
@@ -191,14 +191,10 @@ class Bench:
         await self.sql(f"UPDATE issuance_lock SET expire_us = 1 WHERE lock_id IN ({ids})")  # noqa: S608
 
     async def sql(self, statement: str, **values: object) -> list[Any]:
-        """Behind the store's back."""
-        engine = open_engine(self.url, pool_size=1)
-        try:
-            async with writing(engine) as connection:
-                result = await connection.execute(text(statement), values)
-                return list(result.all()) if result.returns_rows else []
-        finally:
-            await engine.dispose()
+        """Past the store's methods."""
+        async with writing(self.store._engine) as connection:
+            result = await connection.execute(text(statement), values)
+            return list(result.all()) if result.returns_rows else []
 
     async def events(self, after: tuple[int, int] = (0, 0), limit: int = 100_000) -> list[Event]:
         return [event async for event in self.store.events(after=after, limit=limit)]
