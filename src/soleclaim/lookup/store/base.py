@@ -23,7 +23,8 @@ from soleclaim.lookup.domain import Event, EventKind, LockId, Token
 from soleclaim.lookup.ports import RequestKey
 from soleclaim.lookup.store.rows import to_instant
 from soleclaim.lookup.store.schema import policy_bundle
-from soleclaim.lookup.store.transaction import RepeatableError, SqlTransaction
+from soleclaim.lookup.store.transaction import SqlTransaction
+from soleclaim.lookup.store.unit_of_work import RepeatableError
 from soleclaim.policy.bundle import Bundle
 
 T = TypeVar("T")

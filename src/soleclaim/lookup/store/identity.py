@@ -1,0 +1,267 @@
+"""Tables of identity: activities, strong identifiers, native projects, review cases. Contracts: ``lookup.ports``."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from soleclaim.core.activity_id import ActivityKey, make_activity_id
+from soleclaim.identity.strong import Identifier
+from soleclaim.lookup.domain import (
+    Activity,
+    EventKind,
+    ProjectRegistration,
+)
+from soleclaim.lookup.ports import Standing
+from soleclaim.lookup.store.rows import (
+    to_instant,
+)
+from soleclaim.lookup.store.unit_of_work import RepeatableError, UnitOfWork
+
+
+class IdentityTables(UnitOfWork):
+    """The part of a transaction that tells activities apart."""
+
+    async def activities(self, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Activity]:
+        """See ``Reader``."""
+        items, values = self.relation((("activity_key", "int"),), ((key,) for key in dict.fromkeys(keys)))
+        rows = await self._run(
+            f"SELECT a.* FROM activity a JOIN {items} ON item.activity_key = a.activity_key", **values
+        )
+        return {ActivityKey(row.activity_key): activity for row, activity in await self._with_identity(rows)}
+
+    async def _with_identity(self, rows: Sequence[Any]) -> list[tuple[Any, Activity]]:
+        items, values = self.relation((("activity_key", "int"),), ((row.activity_key,) for row in rows))
+        identifiers: dict[int, list[Identifier]] = defaultdict(list)
+        for key, scheme, value in await self._run(
+            "SELECT i.activity_key, i.scheme, i.value FROM strong_identifier i "
+            f"JOIN {items} ON item.activity_key = i.activity_key ORDER BY i.scheme, i.value",
+            **values,
+        ):
+            identifiers[key].append((scheme, value))
+        projects: dict[int, list[tuple[str, str]]] = defaultdict(list)
+        for key, registry, project in await self._run(
+            "SELECT p.activity_key, p.registry, p.native_project_id FROM native_project p "
+            f"JOIN {items} ON item.activity_key = p.activity_key ORDER BY p.registry, p.native_project_id",
+            **values,
+        ):
+            projects[key].append((registry, project))
+        return [
+            (
+                row,
+                Activity(
+                    key=ActivityKey(row.activity_key),
+                    activity_id=make_activity_id(row.country, ActivityKey(row.activity_key)),
+                    country=row.country,
+                    activity_type=row.activity_type,
+                    display_name=row.display_name,
+                    time_zone=row.time_zone,
+                    identifiers=tuple(identifiers[row.activity_key]),
+                    native_projects=tuple(projects[row.activity_key]),
+                    create_time=to_instant(row.create_us),
+                ),
+            )
+            for row in rows
+        ]
+
+    async def activity_of_project(self, registry: str, native_project_id: str) -> ActivityKey | None:
+        """See ``Reader``."""
+        rows = await self._run(
+            "SELECT activity_key FROM native_project WHERE registry = :registry AND native_project_id = :project",
+            registry=registry,
+            project=native_project_id,
+        )
+        return ActivityKey(rows[0][0]) if rows else None
+
+    async def activity_of_identifier(self, identifier: Identifier) -> ActivityKey | None:
+        """See ``Reader``."""
+        rows = await self._run(
+            "SELECT activity_key FROM strong_identifier WHERE scheme = :scheme AND value = :value",
+            scheme=identifier[0],
+            value=identifier[1],
+        )
+        return ActivityKey(rows[0][0]) if rows else None
+
+    async def list_activities(self, *, registry: str | None, after: int, limit: int) -> list[tuple[int, Activity]]:
+        """See ``Reader``."""
+        narrowed = (
+            "AND EXISTS (SELECT 1 FROM native_project p WHERE p.activity_key = a.activity_key "
+            "AND p.registry = :registry) "
+            if registry
+            else ""
+        )
+        rows = await self._run(
+            f"SELECT a.* FROM activity a WHERE a.ordinal > :after {narrowed}ORDER BY a.ordinal LIMIT :limit",
+            after=after,
+            limit=limit,
+            **({"registry": registry} if registry else {}),
+        )
+        return [(row.ordinal, activity) for row, activity in await self._with_identity(rows)]
+
+    async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
+        """See ``Transaction``."""
+        wanted = dict.fromkeys(keys)
+        items, values = self.relation((("activity_key", "int"),), ((key,) for key in wanted))
+        rows = await self._run(
+            f"SELECT item.activity_key, p.country FROM {items} "
+            "JOIN native_project p ON p.activity_key = item.activity_key AND p.registry = :registry",
+            registry=registry,
+            **values,
+        )
+        standing = {ActivityKey(key): Standing(country, registered=True) for key, country in rows}
+        missing = [key for key in wanted if key not in standing]
+        if missing:
+            items, values = self.relation((("activity_key", "int"),), ((key,) for key in missing))
+            rows = await self._run(
+                f"SELECT a.activity_key, a.country FROM activity a JOIN {items} ON item.activity_key = a.activity_key",
+                **values,
+            )
+            standing |= {ActivityKey(key): Standing(country, registered=False) for key, country in rows}
+        return standing
+
+    async def identity_of(
+        self, projects: Sequence[ProjectRegistration]
+    ) -> tuple[
+        dict[tuple[str, str], ActivityKey], dict[Identifier, ActivityKey], dict[ActivityKey, frozenset[Identifier]]
+    ]:
+        """See ``Transaction``."""
+        items, values = self.relation(
+            (("registry", "text"), ("project", "text")),
+            dict.fromkeys((each.registry, each.native_project_id) for each in projects),
+        )
+        registered = {
+            (registry, project): ActivityKey(key)
+            for registry, project, key in await self._run(
+                "SELECT p.registry, p.native_project_id, p.activity_key FROM native_project p "
+                f"JOIN {items} ON item.registry = p.registry AND item.project = p.native_project_id",
+                **values,
+            )
+        }
+        items, values = self.relation(
+            (("scheme", "text"), ("value", "text")),
+            dict.fromkeys(identifier for each in projects for identifier in each.identifiers),
+        )
+        owners = {
+            (scheme, value): ActivityKey(key)
+            for scheme, value, key in await self._run(
+                "SELECT i.scheme, i.value, i.activity_key FROM strong_identifier i "
+                f"JOIN {items} ON item.scheme = i.scheme AND item.value = i.value",
+                **values,
+            )
+        }
+        concerned = await self.activities([*registered.values(), *owners.values()])
+        return registered, owners, {key: frozenset(each.identifiers) for key, each in concerned.items()}
+
+    async def add_activities(self, created: Sequence[tuple[ActivityKey, ProjectRegistration]]) -> None:
+        """See ``Transaction``."""
+        if not created:
+            return
+        columns = (
+            ("activity_key", "int"), ("ordinal", "int"), ("country", "text"), ("activity_type", "text"),
+            ("display_name", "text"), ("time_zone", "text"),
+        )  # fmt: skip
+        ordinals = await self.draw("activity_ordinal", len(created))
+        items, values = self.relation(
+            columns,
+            (
+                (key, ordinal, each.country, each.activity_type, each.display_name, each.time_zone)
+                for ordinal, (key, each) in zip(ordinals, created, strict=True)
+            ),
+        )
+        names = ", ".join(name for name, _ in columns)
+        await self._run(
+            f"INSERT INTO activity ({names}, create_us) SELECT {names}, :now FROM {items}",
+            now=await self.now_us(),
+            **values,
+        )
+        await self._add_identity([(key, each, each.identifiers) for key, each in created])
+        await self._note(
+            [
+                (EventKind.ACTIVITY_REGISTERED, key, each.country, each.registry, None, 0, each.native_project_id)
+                for key, each in created
+            ]
+        )
+
+    async def join_projects(
+        self, joined: Sequence[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]]
+    ) -> None:
+        """See ``Transaction``."""
+        if not joined:
+            return
+        added = await self._add_identity(joined)
+        await self._note(
+            [
+                (EventKind.PROJECT_JOINED, key, each.country, each.registry, None, 0, each.native_project_id)
+                for key, each, new in joined
+                if new or (each.registry, each.native_project_id) in added
+            ]
+        )
+
+    async def _add_identity(
+        self, projects: Sequence[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]]
+    ) -> set[tuple[str, str]]:
+        """Insert projects and identifiers; the projects that were new. Sorted, so that two batches do not deadlock.
+
+        ``RepeatableError`` when another transaction registered a project elsewhere since this one looked.
+        """
+        columns = (("registry", "text"), ("project", "text"), ("activity_key", "int"))
+        rows = sorted({(each.registry, each.native_project_id, key) for key, each, _ in projects})
+        items, values = self.relation(columns, rows)
+        added = await self._run(
+            "INSERT INTO native_project (registry, native_project_id, activity_key, country) "
+            "SELECT item.registry, item.project, item.activity_key, a.country "
+            f"FROM {items} JOIN activity a ON a.activity_key = item.activity_key WHERE TRUE "
+            "ON CONFLICT (registry, native_project_id) DO NOTHING RETURNING registry, native_project_id, activity_key",
+            **values,
+        )
+        if len(added) < len(rows):
+            items, values = self.relation(columns, set(rows).difference(tuple(row) for row in added))
+            elsewhere = await self._run(
+                f"SELECT 1 FROM {items} JOIN native_project p ON p.registry = item.registry "
+                "AND p.native_project_id = item.project AND p.activity_key <> item.activity_key",
+                **values,
+            )
+            if elsewhere:
+                raise RepeatableError
+        identifiers = sorted({(*identifier, key) for key, _, new in projects for identifier in new})
+        if identifiers:
+            items, values = self.relation((("scheme", "text"), ("value", "text"), ("activity_key", "int")), identifiers)
+            await self._run(
+                "INSERT INTO strong_identifier (scheme, value, activity_key) "
+                f"SELECT scheme, value, activity_key FROM {items}",
+                **values,
+            )
+        return {(registry, project) for registry, project, _ in added}
+
+    async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
+        """See ``Transaction``."""
+        known = await self._run(
+            "SELECT case_id FROM review_case WHERE registry = :registry AND native_project_id = :project",
+            registry=project.registry,
+            project=project.native_project_id,
+        )
+        if known:
+            return int(known[0][0])
+        (case_id,) = await self.draw("review_case_id", 1)
+        registration = {
+            "country": project.country,
+            "activity_type": project.activity_type,
+            "display_name": project.display_name,
+            "time_zone": project.time_zone,
+            "identifiers": list(project.identifiers),
+        }
+        await self._run(
+            "INSERT INTO review_case (case_id, registry, native_project_id, candidates, registration, detail, "
+            "create_us) VALUES (:case_id, :registry, :project, :candidates, :registration, :detail, :now)",
+            case_id=case_id,
+            registry=project.registry,
+            project=project.native_project_id,
+            candidates=json.dumps(list(candidates)),
+            registration=json.dumps(registration, ensure_ascii=False),
+            detail=detail,
+            now=await self.now_us(),
+        )
+        await self._note(
+            [(EventKind.REVIEW_OPENED, None, project.country, project.registry, None, 0, f"{case_id}: {detail}")]
+        )
+        return case_id

@@ -1,0 +1,112 @@
+"""The table of measured outcomes, and what keeps grants and outcomes apart. Contracts: ``lookup.ports``."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from soleclaim.core.activity_id import ActivityKey, make_activity_id
+from soleclaim.core.period import Period
+from soleclaim.lookup.domain import (
+    EventKind,
+    Outcome,
+    OutcomeRecord,
+)
+from soleclaim.lookup.store.rows import (
+    to_instant,
+    to_us,
+)
+from soleclaim.lookup.store.unit_of_work import UnitOfWork
+
+
+class OutcomeTables(UnitOfWork):
+    """The part of a transaction that knows what was measured."""
+
+    @abstractmethod
+    async def serialize_measured(self, keys: Sequence[ActivityKey]) -> None:
+        """See ``Transaction``."""
+
+    @abstractmethod
+    async def bar_outcome_changes(self) -> None:
+        """See ``Transaction``."""
+
+    @abstractmethod
+    async def bar_grants(self) -> None:
+        """See ``Transaction``."""
+
+    async def outcomes(
+        self, wanted: Sequence[tuple[ActivityKey, Period, str]]
+    ) -> dict[tuple[ActivityKey, Period, str], Outcome]:
+        """See ``Reader``."""
+        columns = (("activity_key", "int"), ("start_us", "int"), ("end_us", "int"), ("base_unit", "text"))
+        items, values = self.relation(
+            columns, ((key, to_us(period.start), to_us(period.end), unit) for key, period, unit in wanted)
+        )
+        rows = await self._run(
+            f"SELECT o.*, a.country FROM {items} JOIN outcome o ON o.activity_key = item.activity_key "
+            "AND o.base_unit = item.base_unit AND o.period_start_us = item.start_us AND o.period_end_us = item.end_us "
+            "JOIN activity a ON a.activity_key = o.activity_key",
+            **values,
+        )
+        found = (self._outcome(row) for row in rows)
+        return {(each.record.activity_key, each.record.period, each.record.base_unit): each for each in found}
+
+    @staticmethod
+    def _outcome(row: Any) -> Outcome:  # noqa: ANN401  a row of any statement that selects these columns
+        key = ActivityKey(row.activity_key)
+        period = Period(to_instant(row.period_start_us), to_instant(row.period_end_us))
+        activity_id = make_activity_id(row.country, key)
+        record = OutcomeRecord(row.registry, activity_id, key, period, row.base_unit, row.quantity)
+        return Outcome(record, to_instant(row.update_us))
+
+    async def outcomes_touching(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
+        """See ``Transaction``."""
+        columns = (
+            ("ordinal", "int"), ("activity_key", "int"), ("start_us", "int"), ("end_us", "int"), ("base_unit", "text"),
+        )  # fmt: skip
+        items, values = self.relation(
+            columns,
+            ((i, key, to_us(period.start), to_us(period.end), unit) for i, (key, period, unit) in enumerate(spots)),
+        )
+        rows = await self._run(
+            f"SELECT o.*, a.country, item.ordinal FROM {items} JOIN outcome o ON o.activity_key = item.activity_key "
+            "AND o.base_unit = item.base_unit "
+            "AND (o.period_end_us = item.start_us OR o.period_start_us = item.end_us) "
+            "JOIN activity a ON a.activity_key = o.activity_key "
+            "ORDER BY o.period_end_us - o.period_start_us",
+            **values,
+        )
+        touching: list[list[Outcome]] = [[] for _ in spots]
+        for row in rows:
+            touching[row.ordinal].append(self._outcome(row))
+        return touching
+
+    async def record_outcomes(self, records: Sequence[OutcomeRecord]) -> None:
+        """See ``Transaction``."""
+        columns = (
+            ("activity_key", "int"), ("base_unit", "text"), ("period_start_us", "int"), ("period_end_us", "int"),
+            ("quantity", "int"), ("registry", "text"),
+        )  # fmt: skip
+        rows = {
+            (each.activity_key, each.base_unit, to_us(each.period.start), to_us(each.period.end)): each
+            for each in records
+        }
+        items, values = self.relation(
+            columns, ((*spot, rows[spot].quantity, rows[spot].registry) for spot in sorted(rows))
+        )
+        names = ", ".join(name for name, _ in columns)
+        changed = await self._run(
+            f"INSERT INTO outcome ({names}, update_us) SELECT {names}, :now FROM {items} WHERE TRUE "
+            "ON CONFLICT (activity_key, base_unit, period_start_us, period_end_us) DO UPDATE "
+            "SET quantity = excluded.quantity, update_us = excluded.update_us "
+            "WHERE outcome.quantity <> excluded.quantity "
+            "RETURNING activity_key, base_unit, period_start_us, period_end_us",
+            now=await self.now_us(),
+            **values,
+        )
+        await self._note(
+            [
+                (EventKind.OUTCOME_RECORDED, each.activity_key, each.activity_id[:2], each.registry, None, 0,
+                 f"{each.period} {each.quantity} {each.base_unit}")
+                for each in (rows[tuple(spot)] for spot in changed)
+            ]
+        )  # fmt: skip
