@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import itertools
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,6 @@ from soleclaim.policy.bundle import default_bundle
 from soleclaim.sandbox.server import running
 
 MIGRATIONS = Path(__file__).parents[2] / "src" / "soleclaim"
-NewDatabase = Callable[[str], str]
 
 KEY = 7
 CODE = "FDWD2407150000123"
@@ -48,24 +49,29 @@ class Store:
         parsed = parse_store_url(self.url)
         if self.postgres:
             conninfo = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
-            with psycopg.connect(conninfo) as connection:
-                connection.execute(statement.replace("?", "%s").encode(), values)
+            with psycopg.connect(conninfo) as postgres:
+                postgres.execute("SET synchronous_commit = off")
+                postgres.execute(statement.replace("?", "%s").encode(), values or None)
             return
-        with closing(sqlite3.connect(str(parsed.database))) as connection, connection:
-            connection.execute(statement, values)
+        with closing(sqlite3.connect(str(parsed.database))) as sqlite, sqlite:
+            sqlite.execute("PRAGMA synchronous = OFF")
+            sqlite.execute(statement, values)
 
     def insert(self, table: str, **row: object) -> None:
         names, marks = ", ".join(row), ", ".join("?" * len(row))
-        self.run(f"INSERT INTO {table} ({names}) VALUES ({marks})", *row.values())
+        self.run(f"INSERT INTO {table} ({names}) VALUES ({marks})", *row.values())  # noqa: S608
 
     def unguard(self) -> None:
         """Take away what the database itself would refuse: what is planted is what a bug or a hand could leave."""
         if self.postgres:
-            self.run("ALTER TABLE segment DROP CONSTRAINT IF EXISTS segment_exclusion")
-            self.run("ALTER TABLE unit_block DROP CONSTRAINT IF EXISTS unit_block_exclusion")
-            self.run("SET LOCAL session_replication_role = replica")
-            for table in ("history_entry", "issuance", "unit_block"):
-                self.run(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+            for table in ("segment", "unit_block"):
+                self.run(f"ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {table}_exclusion")
+            self.run("ALTER TABLE IF EXISTS batch DROP CONSTRAINT IF EXISTS batch_request_is_unique")
+            self.run(
+                "DO $$ DECLARE name text; BEGIN FOR name IN SELECT tablename FROM pg_tables"
+                " WHERE schemaname = 'public' LOOP EXECUTE format('ALTER TABLE %I DISABLE TRIGGER ALL', name);"
+                " END LOOP; END $$"
+            )
             return
         parsed = parse_store_url(self.url)
         with closing(sqlite3.connect(str(parsed.database))) as connection, connection:
@@ -243,7 +249,9 @@ class World:
             request_id=request_id,
             method="AcquireIssuanceLock",
             payload_hash=b"h" * 32,
-            answer=lock.SerializeToString(),
+            answer=lock_pb.BatchIssuanceLocksResponse(
+                results=[lock_pb.IssuanceLockResult(lock=lock)]
+            ).SerializeToString(),
             create_us=1,
         )
 
@@ -263,24 +271,7 @@ class World:
 
     def entry(self, lock_id: int, token: int, *, stage: str = "ISSUED", units: int = 100, month: str = "01") -> None:
         """A journal entry with the answer that it was issued."""
-        self.journal.insert(
-            "batch",
-            batch_id=lock_id,
-            batch_key=f"key-{lock_id}",
-            caller="operator/demo",
-            request_id=f"request-{lock_id}",
-            payload_hash="h",
-            create_time=1,
-        ) if not self.journal.postgres else self.journal.run(
-            "INSERT INTO batch (batch_id, batch_key, caller, request_id, payload_hash, create_time)"
-            " OVERRIDING SYSTEM VALUE VALUES (?, ?, ?, ?, ?, ?)",
-            lock_id,
-            f"key-{lock_id}",
-            "operator/demo",
-            f"request-{lock_id}",
-            "h",
-            1,
-        )
+        self.batch(lock_id, f"request-{lock_id}")
         self.journal.insert(
             "issuance",
             issuance_id=lock_id,
@@ -316,6 +307,16 @@ class World:
             create_time=1,
         )
 
+    def batch(self, batch_id: int, request_id: str) -> None:
+        overriding = "OVERRIDING SYSTEM VALUE" if self.journal.postgres else ""
+        self.journal.run(
+            "INSERT INTO batch (batch_id, batch_key, caller, request_id, payload_hash, create_time)"  # noqa: S608
+            f" {overriding} VALUES (?, ?, 'operator/demo', ?, 'h', 1)",
+            batch_id,
+            f"key-{batch_id}",
+            request_id,
+        )
+
     def issue_natively(self, reference: str, token: int, *, month: str = "2025-01", units: int = 100) -> str:
         """The native id."""
         order = {
@@ -330,16 +331,50 @@ class World:
         return str(result["issuance"]["issuanceNo"])
 
 
+class Stores:
+    """Migrated stores without their guards, made once: a copy per test on SQLite, emptied for each on PostgreSQL."""
+
+    def __init__(self, folder: Path, postgres: Callable[[], Any]) -> None:
+        self._folder = folder
+        self._postgres = postgres
+        self._made: dict[tuple[str, str], Store] = {}
+        self._copies = itertools.count(1)
+
+    def empty(self, kind: str, package: str) -> Store:
+        """A store without a row."""
+        made = self._made.get((kind, package)) or self._make(kind, package)
+        if kind == "postgres":
+            made.run(
+                "DO $$ BEGIN EXECUTE (SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') FROM pg_tables"
+                " WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'lease')); END $$"
+            )
+            return made
+        copy = self._folder / f"{package}-{next(self._copies)}.db"
+        shutil.copy(str(parse_store_url(made.url).database), copy)
+        return Store(f"sqlite+aiosqlite:///{copy}")
+
+    def _make(self, kind: str, package: str) -> Store:
+        url = f"sqlite+aiosqlite:///{self._folder / package}.db"
+        if kind == "postgres":
+            server = self._postgres()
+            server.run(f'CREATE DATABASE "check_{package}"')
+            url = server.url.set(database=f"check_{package}").render_as_string(hide_password=False)
+        upgrade(url, MIGRATIONS / package / "migrations")
+        store = self._made[kind, package] = Store(url)
+        store.unguard()
+        return store
+
+
+@pytest.fixture(scope="session")
+def stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stores:
+    return Stores(tmp_path_factory.mktemp("stores"), lambda: request.getfixturevalue("postgres_server"))
+
+
 @pytest.fixture
-def empty_world(store_kind: str, database_url: NewDatabase, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        lookup_url, journal_url = database_url(store_kind), database_url(store_kind)
-        upgrade(lookup_url, MIGRATIONS / "lookup" / "migrations")
-        upgrade(journal_url, MIGRATIONS / "registry" / "migrations")
-        world = World(
-            Store(lookup_url), Store(journal_url), stack.enter_context(running("gec", tmp_path / "native-gec.db"))
-        )
-        world.lookup.unguard()
+def empty_world(store_kind: str, stores: Stores, tmp_path: Path) -> Iterator[World]:
+    lookup, journal = (stores.empty(store_kind, package) for package in ("lookup", "registry"))
+    with running("gec", tmp_path / "native-gec.db") as native_url:
+        world = World(lookup, journal, native_url)
         world.lookup.insert("policy_bundle", bundle_id=1, hash=default_bundle().hash, version="test")
         world.lookup.insert(
             "activity",

@@ -135,8 +135,8 @@ KINDS: Final = {
     ),
     "ANSWER_MISSING": Kind(
         "I10",
-        "request {request} of {caller} ({method}) is stored without an answer",
-        "{caller} 的请求 {request}（{method}）没有存储应答",
+        "request {request} of {caller} ({method}) is stored without an answer that can be read",
+        "{caller} 的请求 {request}（{method}）没有可读的已存应答",
     ),
     "REQUEST_TWICE": Kind(
         "I10",

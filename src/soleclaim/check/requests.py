@@ -1,9 +1,9 @@
 """I10: every request has one stored answer, and the answer names what really happened."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
 from soleclaim.check.findings import Findings
@@ -22,7 +22,10 @@ def check_lookup_requests(lookup: Snapshot, findings: Findings) -> None:
         if answer is None:
             findings.violated("ANSWER_MISSING", request=request_id, caller=caller, method=method)
             continue
-        named += [_Named(request_id, caller, method, lock) for lock in _locks_in(method, bytes(answer))]
+        try:
+            named += [_Named(request_id, caller, method, lock) for lock in _locks_in(method, bytes(answer))]
+        except DecodeError:
+            findings.violated("ANSWER_MISSING", request=request_id, caller=caller, method=method)
         if len(named) >= _MAX_OPEN:
             _compare(lookup, named, findings)
             named = []
@@ -57,45 +60,16 @@ class _Named(NamedTuple):
     lock: lock_pb.IssuanceLock
 
 
-_ANSWERS: Final[Mapping[str, Callable[[], Message]]] = {
-    **dict.fromkeys(
-        (
-            "AcquireIssuanceLock",
-            "BeginIssuance",
-            "CommitIssuance",
-            "AbortIssuance",
-            "ReleaseIssuanceLock",
-        ),
-        lock_pb.IssuanceLock,
-    ),
-    **dict.fromkeys(
-        (
-            "BatchAcquireIssuanceLocks",
-            "BatchBeginIssuances",
-            "BatchCommitIssuances",
-            "BatchAbortIssuances",
-            "BatchReleaseIssuanceLocks",
-        ),
-        lock_pb.BatchIssuanceLocksResponse,
-    ),
-}
-"""What the stored answer of a method about locks is; other methods name no lock."""
+_METHODS: Final = frozenset(
+    {"AcquireIssuanceLock", "BeginIssuance", "CommitIssuance", "AbortIssuance", "ReleaseIssuanceLock"}
+)
+"""Methods whose stored answer names locks. Both forms, single and batch, are stored as a batch under this name."""
 
 
 def _locks_in(method: str, answer: bytes) -> Iterator[lock_pb.IssuanceLock]:
     """The locks that an answer names; none for refusals and for methods that are not about locks."""
-    make = _ANSWERS.get(method.rpartition("/")[2])
-    if make is None:
-        return
-    message = make()
-    try:
-        message.ParseFromString(answer)
-    except DecodeError:
-        return
-    if isinstance(message, lock_pb.IssuanceLock):
-        if message.name:
-            yield message
-    elif isinstance(message, lock_pb.BatchIssuanceLocksResponse):
+    if method in _METHODS:
+        message = lock_pb.BatchIssuanceLocksResponse.FromString(answer)
         yield from (result.lock for result in message.results if result.HasField("lock"))
 
 

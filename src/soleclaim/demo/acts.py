@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
@@ -51,8 +51,9 @@ DISJOINT: Final = Months(date(2025, 8, 1), 2)
 CRASH: Final = Months(date(2025, 10, 1), 2)
 """What is asked for when: GEC January to June, CCER again April to June, both July, CCER alone the rest."""
 
-RACERS: Final = 8
-"""Pairs of competing requests under way at a time."""
+HEAT: Final = 5
+"""Plants in one pair of competing requests."""
+HEATS_AT_ONCE: Final = 4
 
 _TAKEN: Final = frozenset({Reason.ACTIVITY_ALREADY_ISSUED, Reason.ISSUANCE_LOCK_HELD})
 
@@ -247,34 +248,26 @@ async def _ask_before(stage: Stage, plant: Plant, months: Months) -> tuple[str, 
 
 
 async def race(stage: Stage) -> Report:
-    """Act 3: both registries ask for the same free plant-month at the same moment; one wins, one is refused."""
+    """Act 3: both registries ask for the same free plant-months at the same moment; one wins each, one is refused."""
     act, plants = "race", stage.plants
-    gate, wins, reasons = asyncio.Semaphore(RACERS), Counter[str](), Counter[str]()
+    gate, wins, reasons = asyncio.Semaphore(HEATS_AT_ONCE), Counter[str](), Counter[str]()
 
-    async def pair(plant: Plant) -> None:
+    async def heat(number: int, group: tuple[Plant, ...]) -> None:
+        # Who is asked first takes turns: neither side gets a head start.
+        order_of_asking = ("gec", "ccer") if number % 2 else ("ccer", "gec")
         async with gate:
-            both = await asyncio.gather(
-                *(
-                    stage.request(registry, f"race-{registry}-{plant.number}", (plant,), RACE)
-                    for registry in _order(plant)
-                )
+            answers = await asyncio.gather(
+                *(stage.request(registry, f"race-{registry}-{number}", group, RACE) for registry in order_of_asking)
             )
-        outcome = dict(zip(_order(plant), (answer[0] for answer in both), strict=True))
-        winners = [code for code, each in outcome.items() if each.state == registry_pb.ISSUANCE_STATE_ISSUED]
-        losers = [refusal_of(each) for code, each in outcome.items() if code not in winners]
-        if len(winners) != 1 or any(refusal.reason not in _TAKEN for refusal in losers):
-            raise ActFailed(
-                act,
-                f"{plant.name_in_gec}, {RACE}: issued by {winners or 'nobody'}; refused: {list(map(str, losers))}",
-                f"{plant.name_in_gec}，{RACE}：签发方 {winners or '无'}；被拒：{list(map(str, losers))}",
-            )
-        wins[winners[0]] += 1
-        reasons[str(losers[0].reason and losers[0].reason.value)] += 1
+        for plant, *both in zip(group, *answers, strict=True):
+            winner, refusal = _winner(plant, dict(zip(order_of_asking, both, strict=True)))
+            wins[winner] += 1
+            reasons[refusal] += 1
         stage.progress(act, wins.total(), len(plants))
 
-    async with asyncio.TaskGroup() as group:
-        for plant in plants:
-            group.create_task(pair(plant))
+    async with asyncio.TaskGroup() as tasks:
+        for number, start in enumerate(range(0, len(plants), HEAT)):
+            tasks.create_task(heat(number, plants[start : start + HEAT]))
     figures: dict[str, object] = {
         "plant_months": len(plants),
         "requests": 2 * len(plants),
@@ -290,9 +283,17 @@ async def race(stage: Stage) -> Report:
     return Report(act, figures, (line,))
 
 
-def _order(plant: Plant) -> tuple[str, str]:
-    """Who is named first, in turn: neither side gets a head start."""
-    return ("gec", "ccer") if plant.number % 2 else ("ccer", "gec")
+def _winner(plant: Plant, outcome: Mapping[str, registry_pb.Issuance]) -> tuple[str, str]:
+    """The one registry that issued, and the reason for which the other was refused; anything else fails the act."""
+    winners = [code for code, each in outcome.items() if each.state == registry_pb.ISSUANCE_STATE_ISSUED]
+    losers = [refusal_of(each) for code, each in outcome.items() if code not in winners]
+    if len(winners) != 1 or losers[0].reason not in _TAKEN:
+        raise ActFailed(
+            "race",
+            f"{plant.name_in_gec}, {RACE}: issued by {winners or 'nobody'}; refused: {list(map(str, losers))}",
+            f"{plant.name_in_gec}，{RACE}：签发方 {winners or '无'}；被拒：{list(map(str, losers))}",
+        )
+    return winners[0], losers[0].reason.value
 
 
 async def crash(stage: Stage, victim: Victim) -> Report:
