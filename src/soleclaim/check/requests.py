@@ -92,12 +92,15 @@ def _compare(lookup: Snapshot, named: list[_Named], findings: Findings) -> None:
             _differs(each, "existence", "missing", "named", findings)
             continue
         registry, instrument, start, end, token = row
-        compared: tuple[tuple[str, object, object], ...] = (
-            ("registry", registry, told.registry),
-            ("instrument", instrument, told.instrument),
-            ("period start", start, told.period.start_time.ToMicroseconds()),
-            ("period end", end, told.period.end_time.ToMicroseconds()),
-        )
+        # Batch answers leave out what the request said; what is told must be so.
+        compared: list[tuple[str, object, object]] = []
+        if told.registry:
+            compared += [("registry", registry, told.registry), ("instrument", instrument, told.instrument)]
+        if told.HasField("period"):
+            compared += [
+                ("period start", start, told.period.start_time.ToMicroseconds()),
+                ("period end", end, told.period.end_time.ToMicroseconds()),
+            ]
         for field, ours, theirs in compared:
             if ours != theirs:
                 _differs(each, field, ours, theirs, findings)
