@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pytest
+
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.serials import UnitBlock, first_overlap
 from soleclaim.lookup.domain import (
@@ -44,8 +46,8 @@ LIVE: Final = (HELD, ISSUING, ISSUED)
 REGISTRIES: Final = ("ccer", "gec", "arb")
 ATTRIBUTES: Final = ((1,), (2,), (1, 2), (1, 2), (3,))
 DAYS: Final = 30
-ACTIVITIES: Final = 10
-LOCKS_PER_EPOCH: Final = 250
+ACTIVITIES: Final = 20
+LOCKS_PER_EPOCH: Final = 500
 """Then come new activities: the old ones fill up."""
 
 
@@ -231,8 +233,8 @@ class Run:
 
     async def go(self, operations: int) -> None:
         verbs: dict[Callable[[], Awaitable[int]], int] = {
-            self.grant: 30, self.begin: 18, self.commit: 11, self.abort: 9, self.release: 9, self.supplement: 7,
-            self.expire: 6, self.sweep: 1, self.repeat: 6, self.give_up: 3,
+            self.grant: 30, self.begin: 20, self.commit: 14, self.abort: 9, self.release: 7, self.supplement: 7,
+            self.expire: 6, self.sweep: 1, self.repeat: 3, self.give_up: 2,
         }  # fmt: skip
         while self.operations < operations:
             [verb] = self.random.choices(list(verbs), list(verbs.values()))
@@ -244,7 +246,7 @@ class Run:
     # Choosing
 
     def size(self) -> int:
-        return self.random.choice((1, 2, 5, 15, 40, 100))
+        return self.random.choice((1, 2, 10, 50, 150))
 
     def claims(self) -> list[Claim]:
         if len(self.model.locks) >= len(self.keys) // ACTIVITIES * LOCKS_PER_EPOCH:
@@ -344,7 +346,7 @@ class Run:
 
     async def supplement(self) -> int:
         pairs = []
-        for each in self.some(ISSUED):
+        for each in self.some(ISSUED)[:10]:  # one statement after the other
             reference = f"supplement-{self.random.getrandbits(60)}"
             request = each.claim.request._replace(units=self.random.randint(1, 30), reference=reference)
             pairs.append((each, each.claim._replace(request=request)))
@@ -505,6 +507,7 @@ async def in_turn(works: Iterable[Awaitable[Any]]) -> list[Any]:
     return [await each for each in works]
 
 
+@pytest.mark.timeout(600)  # twenty seconds on a machine that has nothing else to do
 async def test_the_stores_answer_as_the_model_does(bench: Bench) -> None:
     run = Run(bench, SEED)
     try:
@@ -514,14 +517,6 @@ async def test_the_stores_answer_as_the_model_does(bench: Bench) -> None:
         raise
     states = Counter(each.state for each in run.model.locks)
     assert set(states) == set(LockState) or OPERATIONS < 5000, f"every state was visited: {states} {run.done}"
-    print(
-        bench.kind,
-        run.operations,
-        dict(run.done),
-        dict(states),
-        len(run.model.native_ids),
-        [sum(map(len, run.model.serials.values()))],
-    )
 
 
 def test_the_model_itself_keeps_the_rule() -> None:
