@@ -17,6 +17,7 @@ import pytest
 
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
 from soleclaim.check.findings import Findings
+from soleclaim.check.natives import NativeTarget
 from soleclaim.check.run import Targets, run_check
 from soleclaim.core.activity_id import ActivityKey, make_activity_id
 from soleclaim.db.engine import parse_store_url
@@ -87,13 +88,12 @@ class World:
     lookup: Store
     journal: Store
     native_url: str
-    natives: dict[str, str] = field(default_factory=dict)
 
     def check(self, **changes: Any) -> Findings:
         targets = {
             "lookup_url": self.lookup.url,
             "journals": {"gec": self.journal.url},
-            "natives": {"gec": self.native_url},
+            "natives": {"gec": NativeTarget("gec", self.native_url)},
         }
         return asyncio.run(run_check(Targets(**{**targets, **changes})))
 

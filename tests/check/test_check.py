@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from soleclaim.check.findings import INVARIANTS, KINDS, CannotLook
+from soleclaim.check.natives import NativeTarget
 from soleclaim.check.source import open_snapshot
 from soleclaim.sandbox.server import running
 from tests.check.conftest import (
@@ -140,7 +141,7 @@ class TestI2:
                 ("issue", order),
             ):
                 httpx.post(f"{url}/api/assumed/{path}", json=body, trust_env=False).raise_for_status()
-            findings = world.check(natives={"gec": world.native_url, "ccer": url})
+            findings = world.check(natives={"ccer": NativeTarget("ccer", url)})
         assert "ISSUED_TWICE" in {each.kind for each in findings.violations}
 
     @pytest.mark.parametrize(
@@ -353,7 +354,7 @@ class TestOutOfReach:
     """What could not be looked at is said, and is never "no violations"."""
 
     def test_native_registry_that_does_not_answer(self, world: World) -> None:
-        findings = world.check(natives={"gec": "http://127.0.0.1:9"})
+        findings = world.check(natives={"gec": NativeTarget("gec", "http://127.0.0.1:9")})
         assert findings.violations == []
         assert "native registry gec" in findings.not_looked[0]
 

@@ -18,6 +18,31 @@ INVARIANTS: Final = {
 }
 
 
+NOUNS_ZH: Final = {
+    "activities": "减排活动",
+    "live segments": "有效区段",
+    "locks": "签发锁",
+    "native issuances": "原登记簿签发",
+    "committed issuances": "已提交签发",
+    "grants being issued": "签发中的授予",
+    "blocks": "单位区段",
+    "series": "序列",
+    "issuances": "签发",
+    "outcomes": "减排成果",
+    "locks within an outcome": "有计量成果的签发锁",
+    "locks without a recorded outcome": "无计量成果的签发锁",
+    "remainders carried in": "结转余量",
+    "history entries": "历史记录",
+    "grants": "授予",
+    "native records": "原登记簿记录",
+    "requests at the lookup": "查询中心的请求",
+    "requests at adapters": "适配器的请求",
+    "locks named in answers": "应答所列签发锁",
+    "journal entries": "日志条目",
+}
+"""What is looked at, for people; JSON keeps the English names."""
+
+
 class Kind(NamedTuple):
     """One way in which an invariant can be broken. The texts are formats over the violation's variables."""
 

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from soleclaim.check.findings import CannotLook
 from soleclaim.check.source import Row
@@ -17,12 +17,19 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+class NativeTarget(NamedTuple):
+    """A native registry: which client speaks to it, and where it answers."""
+
+    kind: str
+    url: str
+
+
 class NativeCopy:
     """All issuances of one native registry as they were when it was read; kept in a file, not in memory."""
 
-    def __init__(self, registry: str, base_url: str, directory: Path) -> None:
+    def __init__(self, registry: str, target: NativeTarget, directory: Path) -> None:
         self.registry = registry
-        self._base_url = base_url
+        self._target = target
         self._db = sqlite3.connect(directory / f"native-{registry}.db", isolation_level=None)
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute(
@@ -32,13 +39,13 @@ class NativeCopy:
 
     async def read(self) -> None:
         """List the registry to its end; ``CannotLook`` when it does not answer, or its counts do not agree."""
-        native = open_native(self.registry, self._base_url, timeout_s=CALL_LIMIT_S, longest_under_way_s=0)
+        native = open_native(*self._target, timeout_s=CALL_LIMIT_S, longest_under_way_s=0)
         self._db.execute("BEGIN")
         try:
             async for issuance in native.list_issuances():
                 self._db.execute("INSERT INTO issuance VALUES (?, ?, ?, ?, ?, ?, ?)", _row(issuance))
         except NativeUnavailable as error:
-            raise CannotLook(f"native registry {self.registry} at {self._base_url}: {error}") from error
+            raise CannotLook(f"native registry {self.registry} at {self._target.url}: {error}") from error
         finally:
             await native.close()
         self._db.execute("CREATE INDEX by_reference ON issuance (reference, native_id)")
@@ -50,11 +57,11 @@ class NativeCopy:
 
     async def stands_now(self, reference: str) -> bool:
         """Whether the registry has the reference now: what was committed after it was read is no violation."""
-        native = open_native(self.registry, self._base_url, timeout_s=CALL_LIMIT_S, longest_under_way_s=0)
+        native = open_native(*self._target, timeout_s=CALL_LIMIT_S, longest_under_way_s=0)
         try:
             return await native.find(reference) is not None
         except NativeUnavailable as error:
-            raise CannotLook(f"native registry {self.registry} at {self._base_url}: {error}") from error
+            raise CannotLook(f"native registry {self.registry} at {self._target.url}: {error}") from error
         finally:
             await native.close()
 

@@ -11,7 +11,7 @@ from soleclaim.check.activities import check_activities
 from soleclaim.check.findings import CannotLook, Findings
 from soleclaim.check.ledger import check_ledger
 from soleclaim.check.matching import Parties, check_registry
-from soleclaim.check.natives import NativeCopy
+from soleclaim.check.natives import NativeCopy, NativeTarget
 from soleclaim.check.requests import check_journal_requests, check_lookup_requests
 from soleclaim.check.source import Snapshot, open_snapshot
 from soleclaim.policy.bundle import Bundle, default_bundle
@@ -32,11 +32,11 @@ JOURNAL_TABLES: Final = ("batch", "issuance", "issuance_history")
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What to look at. ``journals``: database URL by registry; ``natives``: base URL by registry."""
+    """What to look at. ``journals``: database URL by registry; ``natives``: the native system by registry."""
 
     lookup_url: str
     journals: Mapping[str, str] = field(default_factory=dict)
-    natives: Mapping[str, str] = field(default_factory=dict)
+    natives: Mapping[str, NativeTarget] = field(default_factory=dict)
     bundles: tuple[Bundle, ...] = ()
     """Policy bundles besides the one that comes with the program."""
 
@@ -48,9 +48,9 @@ async def run_check(targets: Targets) -> Findings:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soleclaim-check-")))
         # Natives first, then journals, then the lookup: see ``matching``.
         natives = {}
-        for registry, base_url in targets.natives.items():
+        for registry, target in targets.natives.items():
             with _noted(findings):
-                copy = NativeCopy(registry, base_url, directory)
+                copy = NativeCopy(registry, target, directory)
                 stack.callback(copy.close)
                 await copy.read()
                 natives[registry] = copy

@@ -29,7 +29,13 @@ class _ByRegistry(click.ParamType[tuple[str, str]]):
 @click.command()
 @click.option("--lookup-database-url", required=True, metavar="URL", help="The lookup's store.")
 @click.option("--journal", "journals", type=_ByRegistry(), multiple=True, help="A registry's journal; repeat for each.")
-@click.option("--native", "natives", type=_ByRegistry(), multiple=True, help="A native registry; repeat for each.")
+@click.option(
+    "--native",
+    "natives",
+    type=_ByRegistry(),
+    multiple=True,
+    help="A native registry; repeat for each. CODE:KIND=URL where its client is not named like the registry.",
+)
 @click.option(
     "--policy",
     "policies",
@@ -48,15 +54,22 @@ def check(
     as_json: bool,
 ) -> None:
     """Read everything, change nothing. Exit code: 0 all holds, 1 a violation, 3 something could not be looked at."""
+    from soleclaim.check.natives import NativeTarget
     from soleclaim.check.run import Targets, run_check
     from soleclaim.natives import KINDS
     from soleclaim.policy.bundle import read_bundle
 
-    for code, _ in natives:
-        if code not in KINDS:
-            raise click.BadParameter(f"no native client for {code}; there are {', '.join(sorted(KINDS))}")
+    targets = {}
+    for code, url in natives:
+        registry, _, kind = code.partition(":")
+        targets[registry] = NativeTarget(kind or registry, url)
+        if targets[registry].kind not in KINDS:
+            raise click.BadParameter(
+                f"there is no native client {kind or registry}, only {', '.join(sorted(KINDS))}; write CODE:KIND=URL",
+                param_hint="--native",
+            )
     bundles = tuple(read_bundle(path.read_bytes()) for path in policies)
-    findings = asyncio.run(run_check(Targets(lookup_database_url, dict(journals), dict(natives), bundles)))
+    findings = asyncio.run(run_check(Targets(lookup_database_url, dict(journals), targets, bundles)))
     if as_json:
         print_json(findings.as_json(language()))
     else:
@@ -73,13 +86,16 @@ def exit_code(findings: "Findings") -> int:
 
 def print_findings(findings: "Findings") -> None:
     """The result for people: a row per invariant, then every violation, then what was not looked at."""
-    from soleclaim.check.findings import INVARIANTS
+    from soleclaim.check.findings import INVARIANTS, NOUNS_ZH
 
     rows = [
         (
             name,
             say(*texts),
-            ", ".join(f"{count:,} {what}" for what, count in findings.looked_at[name].items()) or "0",
+            ", ".join(
+                f"{count:,} {say(what, NOUNS_ZH.get(what, what))}" for what, count in findings.looked_at[name].items()
+            )
+            or "0",
             str(findings.counts[name]),
         )
         for name, texts in INVARIANTS.items()

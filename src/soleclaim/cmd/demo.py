@@ -87,6 +87,7 @@ async def _until_signalled(folder: Path, database_url: str | None, *, keep: bool
 
 
 async def _run(folder: Path, database_url: str | None, *, keep: bool) -> "tuple[list[Report], Findings]":
+    from soleclaim.check.natives import NativeTarget
     from soleclaim.check.run import Targets, run_check
     from soleclaim.demo import acts
     from soleclaim.demo.databases import open_databases
@@ -111,7 +112,8 @@ async def _run(folder: Path, database_url: str | None, *, keep: bool) -> "tuple[
                     bars.begin(name)
                     reports.append(await play(stage))
                 bars.begin("check")
-                findings = await run_check(Targets(databases.lookup, databases.journals, world.natives))
+                natives = {registry: NativeTarget(registry, url) for registry, url in world.natives.items()}
+                findings = await run_check(Targets(databases.lookup, databases.journals, natives))
                 bars.end()
     return reports, findings
 
