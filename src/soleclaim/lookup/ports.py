@@ -78,6 +78,9 @@ class Standing:
 class Reader(Protocol):
     """Questions. Inside a transaction they see what it did."""
 
+    async def now_us(self) -> int:
+        """The database's clock in microseconds since 1970, read once per transaction."""
+
     async def activities(self, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Activity]:
         """Those that exist."""
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from soleclaim.core.activity_id import ActivityId, ActivityKey
@@ -24,6 +24,8 @@ from soleclaim.policy.bundle import Bundle
 
 RETRY_AFTER: Final = timedelta(seconds=5)
 """When to try again while another lock is under way."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T", GrantRef, Commitment, Abortion)
 
@@ -66,6 +68,8 @@ async def dry_run(transaction: Transaction, bundle: Bundle, request: LockRequest
         (obstacles,) = await transaction.obstacles([claim])
         if not _is_supplement(claim, obstacles):
             reasons += [refusal_by(claim, each) for each in obstacles]
+        elif await _is_supplemented(transaction, obstacles[0]):
+            reasons.append(_held(obstacles[0]))
     return reasons
 
 
@@ -99,18 +103,33 @@ class _Earlier:
         self._claims: defaultdict[ActivityKey, list[tuple[int, Claim]]] = defaultdict(list)
 
     def contradicted_by(self, i: int, claim: Claim) -> int | None:
-        """The earlier item that claims a part of the same outcome; without one, item ``i`` joins them."""
+        """The earlier item that claims a part of the same outcome or remainder; without one, ``i`` joins them."""
         others = self._claims[claim.request.activity_key]
         for number, other in others:
-            if claim.contradicts(other):
+            if claim.contradicts(other) or _may_share_remainder(claim, other) or _may_share_remainder(other, claim):
                 return number
         others.append((i, claim))
         return None
 
 
+def _may_share_remainder(carrying: Claim, other: Claim) -> bool:
+    """Whether what ``carrying`` carries in may come out of, or through, the period of ``other``.
+
+    Each alone may be covered and both together not; which it is shows only once the earlier period is settled.
+    """
+    mine, theirs = carrying.request, other.request
+    return mine.carried_in > 0 and mine.instrument == theirs.instrument and theirs.period.end <= mine.period.start
+
+
 def _is_supplement(claim: Claim, obstacles: Sequence[Obstacle]) -> bool:
     """Whether the only thing in the way is the registry's own issued lock on exactly this claim (design section 4)."""
     return len(obstacles) == 1 and _is_same(claim, obstacles[0]) and obstacles[0].state is LockState.ISSUED
+
+
+async def _is_supplemented(transaction: Transaction, obstacle: Obstacle) -> bool:
+    """Whether a supplement waits to begin on an issued lock."""
+    now = _EPOCH + timedelta(microseconds=await transaction.now_us())
+    return obstacle.expire_time is not None and obstacle.expire_time > now
 
 
 def _is_same(claim: Claim, obstacle: Obstacle) -> bool:

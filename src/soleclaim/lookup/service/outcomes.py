@@ -1,25 +1,28 @@
 """Recording measured outcomes. A figure never falls below what is issued or locked (invariant I6)."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.errors import DomainError, Reason
+from soleclaim.core.period import Period
 from soleclaim.lookup.domain import Lock, Outcome, OutcomeRecord
 from soleclaim.lookup.ports import Transaction
 from soleclaim.lookup.service.locks import unknown_activity
-from soleclaim.lookup.service.measured import issued_of
+from soleclaim.lookup.service.measured import Series
 from soleclaim.policy.bundle import Bundle
 
 
 async def record(
     transaction: Transaction, bundle: Bundle, records: Sequence[OutcomeRecord]
 ) -> list[Outcome | DomainError]:
-    """Record each outcome, in order of the batch. All of one registry."""
+    """Record each outcome, in order of the batch; later items see what earlier ones change. All of one registry."""
     await transaction.bar_grants()
     standing = await transaction.standing(records[0].registry, [each.activity_key for each in records])
     spots = [(each.activity_key, each.period, each.base_unit) for each in records]
     known = await transaction.outcomes(spots)
     near = await transaction.locks_near([spot[:2] for spot in spots])
+    figures: dict[tuple[ActivityKey, str], dict[Period, int]] = defaultdict(dict)
     faults: list[DomainError | None] = []
     first_of: dict[object, int] = {}
     for i, (each, locks) in enumerate(zip(records, near, strict=True)):
@@ -27,27 +30,45 @@ async def record(
         fault = unknown_activity(each.registry, each.activity_id, standing.get(each.activity_key))
         if fault is None and records[first].quantity != each.quantity:
             fault = DomainError(Reason.CONTRADICTS_BATCH_ITEM, item=first)
-        faults.append(fault or await _fault(transaction, bundle, each, known.get(spots[i]), locks))
-    accepted = [each for each, fault in zip(records, faults, strict=True) if fault is None]
-    if accepted:
-        await transaction.record_outcomes(accepted)
+        accepted = figures[each.activity_key, each.base_unit]
+        fault = fault or await _fault(transaction, bundle, each, known.get(spots[i]), locks, accepted)
+        if fault is None:
+            accepted[each.period] = each.quantity
+        faults.append(fault)
+    to_write = [each for each, fault in zip(records, faults, strict=True) if fault is None]
+    if to_write:
+        await transaction.record_outcomes(to_write)
     recorded = await transaction.outcomes(spots)
     return [fault or recorded[spot] for fault, spot in zip(faults, spots, strict=True)]
 
 
 async def _fault(
-    transaction: Transaction, bundle: Bundle, record: OutcomeRecord, known: Outcome | None, locks: Sequence[Lock]
+    transaction: Transaction,
+    bundle: Bundle,
+    record: OutcomeRecord,
+    known: Outcome | None,
+    locks: Sequence[Lock],
+    figures: Mapping[Period, int],
 ) -> DomainError | None:
+    """``figures``: of the same activity and unit, accepted in this batch."""
     if known is not None and known.record.registry != record.registry:
         return DomainError(Reason.OUTCOME_OF_OTHER_REGISTRY, period=record.period, base_unit=record.base_unit)
-    by_issuer: dict[tuple[str, str], list[Lock]] = defaultdict(list)
-    for lock in locks:
-        by_issuer[lock.registry, lock.instrument].append(lock)
-    for (_, instrument), own in by_issuer.items():
-        row = bundle.instruments.get(instrument)
-        if row is None or row.base_unit != record.base_unit or all(each.period != record.period for each in own):
+    if known is not None and record.quantity >= known.record.quantity:
+        return None
+    adjoining: Sequence[Outcome] = ()
+    if known is not None:
+        # It may have passed a remainder on to a lock that does not touch it.
+        (adjoining,) = await transaction.outcomes_touching([(record.activity_key, record.period, record.base_unit)])
+    for code, row in bundle.instruments.items():
+        if row.base_unit != record.base_unit:
             continue
-        issued = await issued_of(transaction, record, own, row.base_units_per_unit)
+        series = Series(
+            transaction, record.activity_key, record.base_unit, row.base_units_per_unit, code,
+            list(locks), list(adjoining), {record.period}, figures,
+        )  # fmt: skip
+        if known is None and not series.own_on(record.period):
+            continue
+        issued = await series.needed(record.period)
         if record.quantity < issued:
             return DomainError(
                 Reason.OUTCOME_BELOW_ISSUED,
