@@ -1,0 +1,206 @@
+"""What the matrices have in common: chains of interrupted processes, and how a world comes to rest.
+
+A chain costs one process per cell. Process *n* is armed with cell *n*'s point and, until that point is reached,
+recovers what the processes before it left behind. Points are taken from the last step to the first: what is left
+behind by a later step never comes past an earlier step's point again, so it is the cell's own request that reaches it.
+"""
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import pytest
+
+from soleclaim.api.registry.v1 import registry_service_pb2 as pb
+from soleclaim.client import RegistryClient, RemoteRefusal, RemoteUnavailable
+from tests.robustness.cells import Cell
+from tests.robustness.judge import FINAL, Demand, issuances, judge, native_records
+from tests.robustness.processes import Process, Processes, processes
+from tests.robustness.world import LATE_S, REGISTRIES, Databases, Kind, Plant, Registry, World
+
+T = TypeVar("T")
+
+REACH_S: Final = 20.0
+"""The longest time until an armed point is reached."""
+SETTLE_S: Final = 60.0
+"""Every doubt is settled this long after a restart, or after the longest time that a call can stay under way."""
+OTHER: Final[dict[Registry, Registry]] = {"ccer": "gec", "gec": "ccer"}
+
+Complaints = dict[Cell, list[str]]
+Run = Callable[[Processes, Path, Databases, Sequence[Cell]], Awaitable[Complaints]]
+
+
+async def ask(client: RegistryClient, demand: Demand, *, timeout_s: float = 5.0) -> pb.Issuance | None:
+    """Ask once; ``None`` when there was no answer that tells."""
+    try:
+        answer = await client.call(client.registry.RequestIssuance, demand.request, timeout_s=timeout_s)
+    except RemoteUnavailable:
+        return None
+    demand.answers.append(answer)
+    return answer
+
+
+async def ask_until_final(client: RegistryClient, demand: Demand) -> None:
+    """Ask, with the same request id, until the answer is final, and once more."""
+    async with asyncio.timeout(SETTLE_S):
+        while True:
+            answer = await ask(client, demand)
+            if answer is not None and answer.state in FINAL:
+                break
+            await asyncio.sleep(0.1)
+        while await ask(client, demand) is None:
+            await asyncio.sleep(0.1)
+
+
+async def ask_until(client: RegistryClient, demand: Demand, interrupted: asyncio.Event) -> bool:
+    """Ask again and again until the process is interrupted; whether it was, in time."""
+
+    async def asking() -> None:
+        while True:
+            await ask(client, demand)
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(asking())
+    try:
+        await asyncio.wait_for(interrupted.wait(), REACH_S)
+    except TimeoutError:
+        return False
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, RemoteRefusal):
+            await task
+    return True
+
+
+async def at_rest(client: RegistryClient, limit_s: float = SETTLE_S) -> float:
+    """Wait until nothing is open in this adapter's journal; how long that took. ``TimeoutError`` after ``limit_s``."""
+    begun = time.monotonic()
+    async with asyncio.timeout(limit_s):
+        while await issuances(client, pb.ISSUANCE_STATE_PENDING, pb.ISSUANCE_STATE_IN_DOUBT):
+            await asyncio.sleep(0.2)
+    return time.monotonic() - begun
+
+
+@contextlib.asynccontextmanager
+async def clean_adapter(world: World, registry: Registry) -> AsyncIterator[tuple[Process, RegistryClient]]:
+    """An adapter with nothing armed."""
+    adapter = await world.start_adapter(registry)
+    async with world.dial(adapter) as client:
+        yield adapter, client
+    await adapter.kill()
+
+
+async def close(world: World, demands: Sequence[Demand], *, rivals: bool = True) -> list[str]:
+    """Bring a world to rest with new adapters, repeat every request, let the rivals ask too, and judge."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients: dict[Registry, RegistryClient] = {}
+        for registry in REGISTRIES:
+            _, clients[registry] = await stack.enter_async_context(clean_adapter(world, registry))
+        try:
+            await asyncio.gather(*(at_rest(client) for client in clients.values()))
+        except TimeoutError:
+            left = [each for client in clients.values() for each in await issuances(client) if each.state not in FINAL]
+            return [f"not settled {SETTLE_S} s after the restart: {each}" for each in left]
+        await asyncio.gather(*(world.set_fault(registry, None) for registry in REGISTRIES))
+        # Whatever was sent before and is late has come by then.
+        late = asyncio.create_task(asyncio.sleep(LATE_S + 0.3))
+        await asyncio.gather(*(ask_until_final(clients[each.registry], each) for each in demands))
+        await late
+        others = [Demand(demand.plant, OTHER[demand.registry], f"rival:{demand.request_id}"[:64]) for demand in demands]
+        if not rivals:
+            return await judge(world, clients, demands)
+        await _ask_rivals(clients, others)
+        complaints = await judge(world, clients, [*demands, *others])
+        # A month is free again for the other registry when the first was refused, and only then.
+        issued = {record.plant for record in await native_records(world)}
+        complaints += [
+            f"{demand.request_id}: issued by nobody: {demand.answers[-1]} {other.answers[-1]}"
+            for demand, other in zip(demands, others, strict=True)
+            if demand.plant.number not in issued
+        ]
+        return complaints
+
+
+async def _ask_rivals(clients: Mapping[Registry, RegistryClient], demands: Iterable[Demand]) -> None:
+    """Ask for each, a few at once, so that none waits for longer than an issuance may between Begin and sending."""
+    gate = asyncio.Semaphore(4)
+
+    async def one(demand: Demand) -> None:
+        async with gate:
+            await ask_until_final(clients[demand.registry], demand)
+
+    await asyncio.gather(*(one(demand) for demand in demands))
+
+
+def by_world(cells: Iterable[Cell]) -> Iterator[tuple[str, list[Cell]]]:
+    """The cells that share a world, and the world's name."""
+    worlds: defaultdict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        worlds["-".join(filter(None, (cell.kind, cell.variant, "late" if cell.late else "")))].append(cell)
+    yield from worlds.items()
+
+
+class Runs:
+    """Runs the chosen cells of one kind of store together, when the first of them is asked for."""
+
+    def __init__(
+        self, request: pytest.FixtureRequest, databases: Callable[[Kind], Databases], folder: Path, run: Run
+    ) -> None:
+        self._databases = databases
+        self._folder = folder
+        self._run = run
+        chosen = (getattr(item, "callspec", None) for item in request.session.items if item.parent is request.node)
+        self._cells = [spec.params["cell"] for spec in chosen if spec is not None and "cell" in spec.params]
+        self._complaints: Complaints = {}
+
+    def of(self, cell: Cell) -> list[str]:
+        """What there is to complain about this cell or its world."""
+        if cell not in self._complaints:
+            databases = self._databases(cell.kind)
+            together = [each for each in self._cells if each.kind == cell.kind]
+            self._complaints |= asyncio.run(self._run_together(databases, together))
+        return self._complaints[cell]
+
+    async def _run_together(self, databases: Databases, cells: Sequence[Cell]) -> Complaints:
+        begun = time.monotonic()
+        async with processes() as started:
+            worlds = [
+                self._run_one(started, self._folder / name, databases, chosen) for name, chosen in by_world(cells)
+            ]
+            found: Complaints = {}
+            for complaints in await asyncio.gather(*worlds):
+                found |= complaints
+        from tests.robustness.processes import STAT
+        import collections
+
+        agg = collections.defaultdict(lambda: [0, 0.0, 0.0])
+        for n, c, l in STAT:
+            agg[n][0] += 1
+            agg[n][1] += c
+            agg[n][2] += l
+        for n, (k, c, l) in agg.items():
+            print("STAT", n, k, "cpu/each", round(c / k, 2), "life/each", round(l / k, 1), "cpu", round(c, 1))
+        print("self", time.process_time())
+        told = sorted({each for complaints in found.values() for each in complaints})
+        print(*told, sep="\n")
+        print(f"{len(cells)} cells on {databases.kind} in {time.monotonic() - begun:.1f} s")
+        return found
+
+    async def _run_one(
+        self, started: Processes, folder: Path, databases: Databases, cells: Sequence[Cell]
+    ) -> Complaints:
+        try:
+            return await self._run(started, folder, databases, cells)
+        except Exception:  # noqa: BLE001  one world's failure is a complaint of its cells and leaves the others alone
+            told = traceback.format_exc()
+            return {cell: [told] for cell in cells}
+
+
+def plants_for(cells: Sequence[Cell]) -> dict[Cell, Plant]:
+    """A plant for each cell."""
+    return {cell: Plant(number) for number, cell in enumerate(cells)}

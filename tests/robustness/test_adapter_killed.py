@@ -1,0 +1,64 @@
+"""The adapter is killed before and after every step of an issuance, with and without a late native call."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from soleclaim.registry.domain import RecoveryStep
+from tests.robustness.cells import AROUND, Cell, around_steps, parameters
+from tests.robustness.judge import Demand
+from tests.robustness.processes import Processes
+from tests.robustness.scenarios import Complaints, Runs, ask_until, at_rest, clean_adapter, close, plants_for
+from tests.robustness.world import REGISTRIES, Databases, Kind, Plant, Registry, World, world
+
+CELLS = around_steps([(False, ""), (True, "")])
+
+
+async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -> tuple[Complaints, list[Demand]]:
+    """Kill one adapter after the other, each at its cell's point."""
+    complaints: Complaints = {}
+    demands = []
+    for moment in AROUND:
+        cells = [cell for cell in plants if (cell.registry, cell.moment) == (registry, moment)]
+        for cell in cells:
+            if cell.late:
+                await at.set_fault(registry, "late_work")
+            elif cell.place in RecoveryStep.__members__:
+                await at.set_fault(registry, "timeout_after_work", times=1)
+            adapter = await at.start_adapter(registry, f"kill:registry.{cell.place}.{cell.moment}")
+            demand = Demand(plants[cell], registry, cell.request_id)
+            async with at.dial(adapter) as client:
+                reached = await ask_until(client, demand, adapter.ended)
+            complaints[cell] = [] if reached else [f"{cell.place}.{cell.moment} was never reached: {demand.answers}"]
+            await adapter.kill()
+            demands.append(demand)
+        if cells and moment == AROUND[0]:
+            # What is left must not come past the points of the second half.
+            async with clean_adapter(at, registry) as (_, client):
+                await at_rest(client)
+    return complaints, demands
+
+
+async def run(started: Processes, folder: Path, databases: Databases, cells: Sequence[Cell]) -> Complaints:
+    """All cells of one world: both registries side by side."""
+    plants = plants_for(cells)
+    async with world(started, folder, databases, list(plants.values()), tls=cells[0].variant == "tls") as at:
+        chains = await asyncio.gather(*(kill_chain(at, registry, plants) for registry in REGISTRIES))
+        told = await close(at, [demand for _, demands in chains for demand in demands])
+        return {cell: own + told for complaints, _ in chains for cell, own in complaints.items()}
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest,
+    databases: Callable[[Kind], Databases],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Runs:
+    return Runs(request, databases, tmp_path_factory.mktemp("killed"), run)
+
+
+@pytest.mark.parametrize("cell", parameters(CELLS))
+def test_an_adapter_killed_at_any_step_issues_once_and_loses_nothing(cell: Cell, runs: Runs) -> None:
+    assert not (complaints := runs.of(cell)), "\n".join(complaints)
