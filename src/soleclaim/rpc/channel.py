@@ -9,7 +9,14 @@ import grpc
 from soleclaim.core.identity import Caller
 from soleclaim.rpc import calls
 from soleclaim.rpc.access import API_FILES
-from soleclaim.rpc.limits import DEADLINE_MARGIN_S, KEEPALIVE_TIME_MS, KEEPALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES
+from soleclaim.rpc.limits import (
+    DEADLINE_MARGIN_S,
+    KEEPALIVE_TIME_MS,
+    KEEPALIVE_TIMEOUT_MS,
+    MAX_MESSAGE_BYTES,
+    MAX_RECONNECT_MS,
+    MIN_RECONNECT_MS,
+)
 from soleclaim.rpc.tls import TlsFiles, channel_credentials
 
 _Request = TypeVar("_Request")
@@ -60,6 +67,8 @@ _OPTIONS: Final[list[tuple[str, int | str]]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A call larger than its retry buffer is not retried; a full batch must be.
     ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", MIN_RECONNECT_MS),
+    ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_MS),
     ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 0),

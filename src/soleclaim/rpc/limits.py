@@ -11,6 +11,11 @@ KEEPALIVE_TIME_MS: Final = 30_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
 """How long a client waits for the answer to a ping."""
 
+MIN_RECONNECT_MS: Final = 250
+MAX_RECONNECT_MS: Final = 5_000
+"""How long a client waits before it connects anew, growing from the first to the second. The library's own two
+minutes would keep issuances in doubt long after a server is back."""
+
 MIN_PING_INTERVAL_MS: Final = 15_000
 """Pings a server accepts at most this often. Below the client's interval, else the server ends the connection."""
 
