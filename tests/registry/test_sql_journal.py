@@ -269,6 +269,16 @@ async def test_due_are_the_unfinished_whose_time_has_come(journal: SqlJournal, l
     assert await journal.due(10) == [second[0].batch_id]
 
 
+async def test_a_new_holder_tries_at_once_what_was_put_off(journal: SqlJournal, lease: Lease) -> None:
+    (entry,) = await accepted(journal, lease, a_request())
+    later = await journal.now() + timedelta(hours=1)
+    await journal.record(lease, [replace(entry, stage=Stage.UNKNOWN, next_try_time=later)], "put off")
+    assert await journal.due(10) == []
+    await journal.release_lease(lease)
+    assert await journal.take_lease("twin", TTL) is not None
+    assert await journal.due(10) == [entry.batch_id]
+
+
 async def test_doubt_is_counted_from_its_begin(journal: SqlJournal, lease: Lease) -> None:
     assert (await journal.in_doubt()).count == 0
     entries = await accepted(journal, lease, a_request(size=2))

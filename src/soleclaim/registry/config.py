@@ -129,7 +129,7 @@ class RecoverySection(_Section):
 
     poll_s: Seconds = 1
     first_pause_s: Seconds = 1
-    longest_pause_s: Seconds = 300
+    longest_pause_s: Seconds = 30
     batches_at_once: Annotated[int, Field(ge=1, le=64)] = 4
 
 

@@ -79,7 +79,10 @@ class Journal(Protocol):
         """The database's clock."""
 
     async def take_lease(self, holder: str, ttl: timedelta) -> Lease | None:
-        """The lease with a new epoch when nobody has it, else ``None``. One of several concurrent callers wins."""
+        """The lease with a new epoch when nobody has it, else ``None``. One of several concurrent callers wins.
+
+        Everything unfinished is due at once for the new holder, however long it had been put off.
+        """
 
     async def renew_lease(self, lease: Lease, ttl: timedelta) -> None:
         """Prolong it, in place; ``LeaseLost`` when it ended or was taken."""

@@ -54,11 +54,12 @@ ACTIVE: Final = Gauge(
 
 @dataclass(frozen=True, slots=True)
 class RecoveryTimes:
-    """``poll``: how often to look. Back-off doubles from ``first_pause`` to ``longest_pause``."""
+    """``poll``: how often to look. Back-off doubles from ``first_pause`` to ``longest_pause``, which bounds how long a
+    doubt lasts after the lookup or the native registry is back."""
 
     poll: timedelta = timedelta(seconds=1)
     first_pause: timedelta = timedelta(seconds=1)
-    longest_pause: timedelta = timedelta(minutes=5)
+    longest_pause: timedelta = timedelta(seconds=30)
     batches_at_once: int = 4
 
 

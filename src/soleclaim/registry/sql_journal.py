@@ -242,6 +242,10 @@ class SqlJournal:
                     registry=self._registry, holder=holder, epoch=row.epoch + 1, expire_time=now + _span(ttl)
                 )
             )
+            # What the holder before put off, perhaps for long, the new one tries at once.
+            await connection.execute(
+                sa.update(ISSUANCE).where(_UNFINISHED, ISSUANCE.c.next_try_time > now).values(next_try_time=now)
+            )
         return Lease(self._registry, holder, row.epoch + 1, asked_s + ttl.total_seconds())
 
     async def renew_lease(self, lease: Lease, ttl: timedelta) -> None:
