@@ -151,7 +151,7 @@ def govern_sqlite(engine: Engine) -> None:
     def _give_up(connection: Any, _record: object, _error: object) -> None:  # noqa: ANN401
         # A call that was cancelled leaves its statement open. SQLite then keeps the closed connection, and the
         # write lock with it, for as long as anything refers to that statement: nobody could write any more.
-        driver = getattr(connection, "_connection", None)
+        driver: Any = getattr(connection, "_connection", None)
         if getattr(driver, "_connection", None) is not None:
             driver._tx.put_nowait((None, driver._conn.rollback))  # noqa: SLF001  the driver's own queue, in order
 
