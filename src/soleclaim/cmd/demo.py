@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from soleclaim.cmd.output import REFUSED, json_option, lang_option, language, print_json, say, tell
+from soleclaim.cmd.output import Failed, json_option, lang_option, language, print_json, say, tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -32,12 +32,6 @@ TITLES: Final = {
     "replay": ("5 replay: California 2013 to 2024", "5 重放：加州 2013 至 2024 年"),
     "check": ("check: proving the invariants", "检查：验证不变量"),
 }
-
-
-class DemoFailed(click.ClickException):
-    """The demo did not see what it must see; ``show`` prints the sentence."""
-
-    exit_code = REFUSED
 
 
 @click.command()
@@ -70,7 +64,7 @@ def demo(*, as_json: bool, keep: Path | None, database_url: str | None) -> None:
         else:
             _print(reports, findings, elapsed_s)
         if findings.violation_count or findings.not_looked:
-            raise DemoFailed(
+            raise Failed(
                 say(
                     f"the check found {findings.violation_count} violations and could not look at"
                     f" {len(findings.not_looked)} things",
@@ -137,7 +131,7 @@ def _telling(world: "World") -> Iterator[None]:
             raise
         sentence = say(*first.line) if isinstance(first, ActFailed) else str(first)
         tails = [f"--- {part.log.name} ({part.ended or 'running'})\n{part.tail()}" for part in world.broken()]
-        raise DemoFailed("\n".join([sentence, *tails])) from error
+        raise Failed("\n".join([sentence, *tails])) from error
 
 
 @contextmanager
@@ -147,7 +141,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder.resolve()
-    except DemoFailed:
+    except Failed:
         tell(say(f"stores and logs are left in {folder}", f"存储与日志保留在 {folder}"))
         raise
     except BaseException:

@@ -18,6 +18,11 @@ MISTAKE: Final = 2
 OUT_OF_REACH: Final = 3
 """Exit code: a server, registry or store did not answer; nothing is known."""
 
+
+class Failed(Exception):
+    """A command ran and what it must show is not so; the message is for people. Exit code ``REFUSED``."""
+
+
 _language: ContextVar[str] = ContextVar("language")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -93,11 +98,22 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 def _of_ours(error: BaseException, names: set[str]) -> tuple[str, int] | None:
     if "soleclaim.RemoteUnavailable" in names:
-        return f"{error}", OUT_OF_REACH
+        return say(
+            f"no answer: {error}; check the address, that the server runs, and that one authority signed both sides",
+            f"无应答：{error}；请检查地址、服务是否运行，以及双方证书是否由同一机构签发",
+        ), OUT_OF_REACH
     if names & {"soleclaim.RemoteRefusal", "soleclaim.DomainError"}:
         message = getattr(error, f"message_{language()}", str(error))
         reason = getattr(getattr(error, "reason", None), "value", None)
+        if reason == "STORE_BUSY" and "soleclaim.DomainError" in names:
+            # Not an answer of a server: this very process cannot reach its own store.
+            return say(
+                "the database does not answer or is busy; check that it runs and that the URL is right",
+                "数据库无应答或繁忙；请检查其是否运行以及 URL 是否正确",
+            ), OUT_OF_REACH
         return (f"{reason}: {message}" if reason else message), REFUSED
+    if isinstance(error, Failed):
+        return str(error), REFUSED
     if any(name.startswith("soleclaim.") and name.endswith("Fault") for name in names):
         return f"{error}", MISTAKE
     if "soleclaim.NativeUnavailable" in names:
@@ -108,8 +124,8 @@ def _of_ours(error: BaseException, names: set[str]) -> tuple[str, int] | None:
 def _of_others(error: BaseException, names: set[str]) -> tuple[str, int] | None:
     if isinstance(error, UnicodeDecodeError):
         return say(
-            f"a file is not in UTF-8: {error.reason} at byte {error.start}; save it as UTF-8",
-            f"文件不是 UTF-8 编码：第 {error.start} 字节处 {error.reason}；请另存为 UTF-8",
+            f"a file that was given is not in UTF-8: {error.reason} at byte {error.start}; save it as UTF-8",
+            f"给出的文件不是 UTF-8 编码：第 {error.start} 字节处 {error.reason}；请另存为 UTF-8",
         ), MISTAKE
     if names & {
         "sqlalchemy.OperationalError",

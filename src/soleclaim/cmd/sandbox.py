@@ -21,4 +21,10 @@ def serve(kind: str, database: Path, listen: tuple[str, int]) -> None:
     from soleclaim.sandbox.server import serve as serve_stand_in
 
     host, port = listen
-    serve_stand_in(kind, database, host, port)
+    if not database.parent.is_dir():
+        raise click.BadParameter(f"the folder {database.parent} does not exist; make it first", param_hint="--database")
+    try:
+        serve_stand_in(kind, database, host, port)
+    except OSError as error:
+        message = f"{host}:{port} cannot be bound: {error.strerror}; end the process that uses it or take another port"
+        raise click.UsageError(message) from error
