@@ -88,7 +88,7 @@ async def _pages(world: World, registry: Registry) -> Any:
             return
 
 
-async def issuances(client: RegistryClient, *states: "pb.IssuanceState") -> list[pb.Issuance]:
+async def issuances(client: RegistryClient, *states: "pb.IssuanceState.ValueType") -> list[pb.Issuance]:
     """All issuances of an adapter in these states (none: all)."""
     found: list[pb.Issuance] = []
     for state in states or (pb.ISSUANCE_STATE_UNSPECIFIED,):
@@ -126,8 +126,10 @@ async def judge(world: World, adapters: Mapping[Registry, RegistryClient], deman
         entries = await issuances(client)
         complaints += _disagreeing(registry, natives, entries)
     complaints += _unlocked(natives, await _locks(world))
-    journals = {registry: world.urls[registry] for registry in REGISTRIES}
-    systems = {registry: NativeTarget(registry, url) for registry, url in world.natives.items()}
+    journals: dict[str, str] = {registry: world.urls[registry] for registry in REGISTRIES}
+    systems: dict[str, NativeTarget] = {
+        registry: NativeTarget(registry, url) for registry, url in world.natives.items()
+    }
     findings = await run_check(Targets(world.urls["lookup"], journals, systems))
     complaints += [f"check: {each.invariant} {each.told('en')}" for each in findings.violations]
     complaints += [f"check could not look: {each}" for each in findings.not_looked]

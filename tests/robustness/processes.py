@@ -7,14 +7,12 @@ import os
 import re
 import signal
 import sys
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-STAT = []
 START_S: Final = 40.0
 _LISTENING: Final = re.compile(r"^listening on (?:http://)?(\S+:\d+)\s*$", re.MULTILINE)
 
@@ -33,7 +31,6 @@ class Process:
     """Where its part of the log begins: those before it wrote there too."""
     address: str = ""
     code: int | None = None
-    born: float = field(default_factory=time.monotonic)
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when SIGSTOP has taken effect."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,7 +76,9 @@ class Processes:
     def __init__(self, template: asyncio.subprocess.Process) -> None:
         self._template = template
         self._by_pid: dict[int, Process] = {}
-        self._starting: deque[asyncio.Future[int]] = deque()
+        self._starting: deque[tuple[asyncio.Future[Process], Path, int]] = deque()
+        self.used_s: list[tuple[str, float]] = []
+        """Processor seconds of every process that has ended, by the name of its log."""
 
     async def start(self, *arguments: str, log: Path, failpoint: str = "") -> Process:
         """Start ``soleclaim`` with these arguments, and wait until it listens."""
@@ -88,11 +87,10 @@ class Processes:
             raise ProcessFailed("the template has ended")
         offset = _size(log)
         command = {"arguments": arguments, "failpoint": failpoint, "log": str(log)}
-        started = asyncio.get_running_loop().create_future()
-        self._starting.append(started)
+        started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._starting.append((started, log, offset))
         stdin.write(json.dumps(command).encode() + b"\n")
-        process = Process(await asyncio.wait_for(started, START_S), log, offset)
-        self._by_pid[process.pid] = process
+        process = await asyncio.wait_for(started, START_S)
         process.address = (await process.until_written(_LISTENING))[1]
         return process
 
@@ -102,26 +100,20 @@ class Processes:
         while stdout is not None and (line := await stdout.readline()):
             event, pid, *code = line.decode().split()
             if event == "started":
-                self._starting.popleft().set_result(int(pid))
-                # Whoever waits for the number must get it into ``_by_pid`` before the next event is read.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                # Known from here on, so that its next event finds it.
+                answer, log, offset = self._starting.popleft()
+                self._by_pid[int(pid)] = Process(int(pid), log, offset)
+                answer.set_result(self._by_pid[int(pid)])
                 continue
-            process = await self._known(int(pid))
+            process = self._by_pid[int(pid)]
             if event == "stopped":
                 process.stopped.set()
             else:
                 process.code = int(code[0])
-                STAT.append((process.log.stem, float(code[1]), time.monotonic() - process.born))
+                self.used_s.append((process.log.stem, float(code[1])))
                 process.stopped.clear()
                 process.ended.set()
                 del self._by_pid[process.pid]
-
-    async def _known(self, pid: int) -> Process:
-        async with asyncio.timeout(START_S):
-            while pid not in self._by_pid:
-                await asyncio.sleep(0.001)
-        return self._by_pid[pid]
 
     def running(self) -> list[Process]:
         """All that have not ended."""

@@ -5,7 +5,7 @@ shared is the work of importing. That is fit for forking as long as nothing was 
 no grpc object; the template makes sure that it has one thread only.
 
 Commands come in as JSON lines on stdin: ``{"arguments", "failpoint", "log"}``. Events go out as lines on stdout:
-``started PID``, ``stopped PID``, ``ended PID CODE``. When stdin ends, all children are killed.
+``started PID``, ``stopped PID``, ``ended PID CODE PROCESSOR_SECONDS``. When stdin ends, all children are killed.
 """
 
 import contextlib

@@ -14,6 +14,12 @@ from tests.robustness.scenarios import Complaints, Runs, ask_until, at_rest, cle
 from tests.robustness.world import REGISTRIES, Databases, Kind, Plant, Registry, World, world
 
 CELLS = around_steps([(False, ""), (True, "")])
+# Once over mutual TLS: the rest is faster without, and the same but for the channels.
+CELLS += [
+    Cell("sqlite", registry, late=False, place=place, moment="after", variant="tls")
+    for registry in REGISTRIES
+    for place in ("COMMIT", "NATIVE")
+]
 
 
 async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -> tuple[Complaints, list[Demand]]:

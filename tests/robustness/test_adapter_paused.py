@@ -21,8 +21,8 @@ from tests.robustness.scenarios import Complaints, Runs, ask, ask_until, at_rest
 from tests.robustness.world import ACTIVE, REGISTRIES, Databases, Kind, Plant, Registry, World, world
 
 CELLS = around_steps([(False, "settled"), (True, "taken")])
-TRIES = 4
-SPARE = 20
+TRIES = 8
+SPARE = 40
 AWAKE_S = 0.4
 
 

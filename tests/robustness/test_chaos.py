@@ -48,6 +48,8 @@ class Chaos:
     adapters: dict[tuple[Registry, int], tuple[Process, RegistryClient]] = field(default_factory=dict)
     current: dict[tuple[Registry, int], Demand] = field(default_factory=dict)
     """The demand under way of each registry for each plant: one at a time, for a second would be a supplement."""
+    buried: list[RegistryClient] = field(default_factory=list)
+    """Channels to processes that were ended."""
     demands: list[Demand] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     """What was done to whom, for the report of a failure."""
@@ -90,7 +92,8 @@ class Chaos:
         self.done.append(f"start {registry} {twin} {point}")
         known = self.adapters.pop((registry, twin), None)
         if known is not None:
-            await known[1].close()
+            # Calls under way would be cancelled by closing their channel now, and with them whoever waits for them.
+            self.buried.append(known[1])
             await known[0].kill()
         try:
             adapter = await self.at.start_adapter(registry, point)
@@ -182,9 +185,11 @@ class Chaos:
                 await asyncio.gather(*clients, return_exceptions=True)
         finally:
             tending.cancel()
-        for process, client in self.adapters.values():
-            await client.close()
+        for process, dialled in self.adapters.values():
             await process.kill()
+            self.buried.append(dialled)
+        for dialled in self.buried:
+            await dialled.close()
         await self.at.lookup.kill()
         await self.at.start_lookup()
 

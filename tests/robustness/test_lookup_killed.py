@@ -131,7 +131,11 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
         for cell, plant in plants.items():
             if cell.place == "ReleaseIssuanceLock":
                 answers = [await release_by_hand(at, cell, plant, None) for _ in range(2)]
-                if answers[0] != answers[1] or answers[0].state != lock_pb.ISSUANCE_LOCK_STATE_RELEASED:
+                if (
+                    answers[0] is None
+                    or answers[0] != answers[1]
+                    or answers[0].state != lock_pb.ISSUANCE_LOCK_STATE_RELEASED
+                ):
                     complaints[cell].append(f"repeated: {answers}")
         if adapter.ended.is_set():
             raise AssertionError(adapter.tail())

@@ -6,6 +6,7 @@ room to issue twice, so that a second issuance is seen and not refused by luck.
 
 import asyncio
 import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -205,7 +206,8 @@ class World:
         readings = [{"filingCode": plant.project("gec"), "month": MONTH, "kwh": 12_345} for plant in plants]
         projects = [
             {
-                "projectInfoId": plant.project("ccer"), "projectCode": plant.code, "projectName": f"风电场{plant.number}",
+                "projectInfoId": plant.project("ccer"), "projectCode": plant.code,
+                "projectName": f"风电场{plant.number}",
                 "orgCustomerName": "某公司", "projectType": "A0102", "projectTypeName": "并网海上风力发电",
                 "methodologyNum": "CCER-01-002-V01", "provinceName": "广东省", "expectYearNum": 804_345,
             }
@@ -275,8 +277,10 @@ async def world(
     started: Processes, folder: Path, databases: Databases, plants: Sequence[Plant], *, tls: bool = False
 ) -> AsyncIterator[World]:
     """A world with its stand-ins and its lookup running, and no adapter."""
-    folder.mkdir()
-    urls = {"lookup": databases.new("lookup"), **{registry: databases.new("journal") for registry in REGISTRIES}}
+    os.mkdir(folder)
+    urls = {"lookup": databases.new("lookup")}
+    for registry in REGISTRIES:
+        urls[registry] = databases.new("journal")
     made = World(started, folder, databases.kind, urls)
     if tls:
         make_authority(folder)
