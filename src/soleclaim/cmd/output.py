@@ -103,22 +103,24 @@ def _of_ours(error: BaseException, names: set[str]) -> tuple[str, int] | None:
             f"无应答：{error}；请检查地址、服务是否运行，以及双方证书是否由同一机构签发",
         ), OUT_OF_REACH
     if names & {"soleclaim.RemoteRefusal", "soleclaim.DomainError"}:
-        message = getattr(error, f"message_{language()}", str(error))
-        reason = getattr(getattr(error, "reason", None), "value", None)
-        if reason == "STORE_BUSY" and "soleclaim.DomainError" in names:
-            # Not an answer of a server: this very process cannot reach its own store.
-            return say(
-                "the database does not answer or is busy; check that it runs and that the URL is right",
-                "数据库无应答或繁忙；请检查其是否运行以及 URL 是否正确",
-            ), OUT_OF_REACH
-        return (f"{reason}: {message}" if reason else message), REFUSED
+        return _refusal(error, names)
     if isinstance(error, Failed):
         return str(error), REFUSED
     if any(name.startswith("soleclaim.") and name.endswith("Fault") for name in names):
-        return f"{error}", MISTAKE
-    if "soleclaim.NativeUnavailable" in names:
-        return f"{error}", OUT_OF_REACH
-    return None
+        return str(error), MISTAKE
+    return (str(error), OUT_OF_REACH) if "soleclaim.NativeUnavailable" in names else None
+
+
+def _refusal(error: BaseException, names: set[str]) -> tuple[str, int]:
+    message = getattr(error, f"message_{language()}", str(error))
+    reason = getattr(getattr(error, "reason", None), "value", None)
+    if reason == "STORE_BUSY" and "soleclaim.DomainError" in names:
+        # Not an answer of a server: this very process cannot reach its own store.
+        return say(
+            "the database does not answer or is busy; check that it runs and that the URL is right",
+            "数据库无应答或繁忙；请检查其是否运行以及 URL 是否正确",
+        ), OUT_OF_REACH
+    return (f"{reason}: {message}" if reason else message), REFUSED
 
 
 def _of_others(error: BaseException, names: set[str]) -> tuple[str, int] | None:
