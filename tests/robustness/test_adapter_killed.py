@@ -6,14 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from soleclaim.registry.domain import RecoveryStep
-from tests.robustness.cells import AROUND, Cell, around_steps, parameters
+from soleclaim.registry.domain import RecoveryStep, Step
+from tests.robustness.cells import AROUND, KINDS, Cell, around_steps, parameters
 from tests.robustness.judge import Demand
 from tests.robustness.processes import Processes
-from tests.robustness.scenarios import Complaints, Runs, ask_until, at_rest, clean_adapter, close, plants_for
+from tests.robustness.scenarios import (
+    REACH_S,
+    Complaints,
+    Runs,
+    ask_until,
+    at_rest,
+    clean_adapter,
+    close,
+    plants_for,
+)
 from tests.robustness.world import REGISTRIES, Databases, Kind, Plant, Registry, World, world
 
+# The first test of the module waits for all of its cells, on a busy machine for long.
+pytestmark = pytest.mark.timeout(900)
+
 CELLS = around_steps([(False, ""), (True, "")])
+# And in the midst of the native call, which no point can reach: when the stand-in says that the call has come in.
+DURING = "during"
+CELLS += [
+    Cell(kind, registry, late, Step.NATIVE.name, DURING)
+    for kind in KINDS
+    for registry in REGISTRIES
+    for late in (False, True)
+]
 # Once over mutual TLS: the rest is faster without, and the same but for the channels.
 CELLS += [
     Cell("sqlite", registry, late=False, place=place, moment="after", variant="tls")
@@ -44,6 +64,19 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
             # What is left must not come past the points of the second half.
             async with clean_adapter(at, registry) as (_, client):
                 await at_rest(client)
+    for cell in [cell for cell in plants if (cell.registry, cell.moment) == (registry, DURING)]:
+        async with clean_adapter(at, registry) as (adapter, client):
+            await at_rest(client)
+            await at.set_fault(registry, "late_work" if cell.late else "timeout_after_work")
+            demand = Demand(plants[cell], registry, cell.request_id)
+            demands.append(demand)
+            asking = asyncio.create_task(ask_until(client, demand, adapter.ended))
+            async with asyncio.timeout(REACH_S):
+                while not await at.fault_hits(registry):  # noqa: ASYNC110  another process gives no event
+                    await asyncio.sleep(0.05)
+            await adapter.kill()
+            await asking
+            complaints[cell] = []
     return complaints, demands
 
 

@@ -20,6 +20,9 @@ from tests.robustness.processes import Process, Processes
 from tests.robustness.scenarios import Complaints, Runs, ask, ask_until, at_rest, clean_adapter, close, plants_for
 from tests.robustness.world import ACTIVE, REGISTRIES, Databases, Kind, Plant, Registry, World, world
 
+# The first test of the module waits for all of its cells, on a busy machine for long.
+pytestmark = pytest.mark.timeout(900)
+
 CELLS = around_steps([(False, "settled"), (True, "taken")])
 TRIES = 8
 SPARE = 40

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
@@ -21,9 +21,12 @@ from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.client import RegistryClient, RemoteRefusal
 from tests.robustness.cells import ACROSS, AROUND, STEPS, mutations
 from tests.robustness.judge import Demand
-from tests.robustness.processes import Process, ProcessFailed, processes
+from tests.robustness.processes import Process, Processes, ProcessFailed, processes
 from tests.robustness.scenarios import ask, close
 from tests.robustness.world import ISSUE_PATH, LATE_S, REGISTRIES, Databases, Kind, Plant, Registry, World, world
+
+# The first test of the module waits for all of its cells, on a busy machine for long.
+pytestmark = pytest.mark.timeout(900)
 
 SECONDS: Final = 25.0
 PLANTS: Final = 40
@@ -194,20 +197,54 @@ class Chaos:
         await self.at.start_lookup()
 
 
-@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-async def test_random_harm_never_issues_twice_and_loses_nothing(
-    kind: Kind, databases: Callable[[Kind], Databases], tmp_path: Path
-) -> None:
+async def run(started: Processes, folder: Path, databases: Databases) -> tuple[list[str], str]:
+    """One run: what there is to complain, and what happened in one line."""
     seed = int(os.environ.get("SOLECLAIM_CHAOS_SEED", "0")) or secrets.randbelow(10**6)
-    print(f"SOLECLAIM_CHAOS_SEED={seed}")
-    plants = [Plant(number) for number in range(PLANTS)]
-    async with processes() as started, world(started, tmp_path / "chaos", databases(kind), plants) as at:
+    print(f"SOLECLAIM_CHAOS_SEED={seed} on {databases.kind}")
+    async with world(started, folder, databases, [Plant(number) for number in range(PLANTS)]) as at:
         at.lease_s, at.renew_s = 1.5, 0.4
         chaos = Chaos(at, random.Random(seed))
         await chaos.run()
         complaints = await close(at, chaos.demands, rivals=False)
     states = [demand.answers[-1].state for demand in chaos.demands if demand.answers]
     issued = states.count(pb.ISSUANCE_STATE_ISSUED)
-    print(f"{len(states)} requests, {issued} issued, {len(chaos.done)} harms")
-    assert not complaints, "\n".join([f"SOLECLAIM_CHAOS_SEED={seed}", *complaints, *chaos.done])
-    assert issued > 0
+    if not issued:
+        complaints.append("nothing was issued")
+    if complaints:
+        complaints += [f"SOLECLAIM_CHAOS_SEED={seed}", *chaos.done]
+    return complaints, f"{databases.kind}: {len(states)} requests, {issued} issued, {len(chaos.done)} harms"
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, databases: Callable[[Kind], Databases], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Kind], list[str]]:
+    """The complaints of the run on each kind of store. They run side by side, when the first is asked for."""
+    folder = tmp_path_factory.mktemp("chaos")
+    chosen = (item.callspec.params for item in request.session.items if isinstance(item, pytest.Function)
+              and item.parent is request.node and hasattr(item, "callspec"))  # fmt: skip
+    kinds = {cast("Kind", params["kind"]) for params in chosen}
+    known: dict[Kind, list[str]] = {}
+
+    async def run_all(made: list[Databases]) -> None:
+        async with processes() as started:
+            runs = await asyncio.gather(*(run(started, folder / each.kind, each) for each in made))
+        for each, (complaints, told) in zip(made, runs, strict=True):
+            known[each.kind] = complaints
+            print(told)
+
+    def of(kind: Kind) -> list[str]:
+        if kind not in known:
+            made = [databases(kind)]
+            for other in kinds - {kind}:
+                with contextlib.suppress(pytest.skip.Exception):
+                    made.append(databases(other))
+            asyncio.run(run_all(made))
+        return known[kind]
+
+    return of
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_random_harm_never_issues_twice_and_loses_nothing(kind: Kind, outcomes: Callable[[Kind], list[str]]) -> None:
+    assert not (complaints := outcomes(kind)), "\n".join(complaints)

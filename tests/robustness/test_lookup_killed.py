@@ -40,6 +40,9 @@ from tests.robustness.world import (
     world,
 )
 
+# The first test of the module waits for all of its cells, on a busy machine for long.
+pytestmark = pytest.mark.timeout(900)
+
 _FLOW: Final = (
     "RegisterActivity", "RecordOutcome", "AcquireIssuanceLock", "BeginIssuance", "CommitIssuance", "AbortIssuance",
 )  # fmt: skip
