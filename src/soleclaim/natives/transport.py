@@ -15,6 +15,13 @@ from soleclaim.registry.native import NativeIssuance, NativeOrder
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 
+MAX_CONNECTIONS: Final = 100
+
+IDLE_LIMIT_S: Final = 2.0
+"""An idle connection is not used again after this. A server that closes idle connections (5 s is common) may do so
+in the very moment of a request, which is then lost, and nobody can say whether before or after it was read.
+"""
+
 
 class Unclear(Exception):
     """What came back, or did not, allows no conclusion. The message says what was wrong, for people."""
@@ -81,7 +88,15 @@ class JsonTransport:
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None) if secure else False
         # The limit below covers the whole call; httpx's own would start anew with every chunk. Proxies
         # of the environment are ignored: where a registry's calls go is a matter of configuration only.
-        self._client = httpx.AsyncClient(base_url=base_url, timeout=None, verify=context, trust_env=False)  # noqa: S113
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            timeout=None,  # noqa: S113  each call has its own limit, see ask
+            limits=httpx.Limits(
+                max_connections=MAX_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=IDLE_LIMIT_S
+            ),
+            verify=context,
+            trust_env=False,
+        )
 
     async def ask(
         self,

@@ -44,6 +44,7 @@ def _server(kind: str, database: Path, listener: socket.socket, on_ready: Callab
         lifespan="on",
         access_log=False,
         log_level="warning",
+        timeout_keep_alive=30,
         # A call that a fault keeps hanging must not keep the program from ending.
         timeout_graceful_shutdown=1,
     )
