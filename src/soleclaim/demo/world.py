@@ -23,9 +23,10 @@ REGISTRIES: Final = ("ccer", "gec")
 KILL_POINT: Final = "kill:registry.COMMIT.before"
 """Where act 4 ends the CCER adapter: its registry has issued, the lookup has not been told."""
 
-LEASE_TTL_S: Final = 5.0
-LEASE_RENEW_S: Final = 1.5
-"""Short, so that the adapter that comes back in act 4 need not wait long for the lease of the one that was killed."""
+SHORT_LEASE: Final[dict[str, str | float]] = {"ttl_s": 4.0, "renew_every_s": 1.0}
+"""Of the one process that act 4 kills: whoever comes after it waits for the end of its lease."""
+PATIENT_S: Final = 30.0
+"""Time-outs on a machine that may be busy: a call given up is doubt, and doubt takes long to settle."""
 LONGEST_UNDER_WAY_S: Final = 20.0
 DEATH_LIMIT_S: Final = 30.0
 DIRECTORY_LIMIT_S: Final = 30.0
@@ -78,9 +79,6 @@ class World:
         async with asyncio.TaskGroup() as group:
             for part in adapters:
                 group.create_task(part.start())
-        for registry in REGISTRIES:
-            # From now on at this very port, also after a restart.
-            self._config(registry, listen=self.parts[f"adapter-{registry}"].address)
 
     async def stage(
         self, stack: AsyncExitStack, plants: tuple[Plant, ...], progress: Callable[[str, int, int], None]
@@ -112,6 +110,7 @@ class World:
         """Restart the CCER adapter with the fail-point set."""
         adapter = self.parts["adapter-ccer"]
         await adapter.stop()
+        self._config("ccer", listen=adapter.address, lease=SHORT_LEASE)
         await adapter.start(environment={"SOLECLAIM_FAILPOINT": KILL_POINT})
 
     async def wait_for_death(self) -> str:
@@ -122,8 +121,10 @@ class World:
             raise ProcessFailed("the CCER adapter was to be killed and still runs") from None
 
     async def revive(self) -> None:
-        """Start it again as it was."""
-        await self.parts["adapter-ccer"].start()
+        """Start it again at its port, as it was before act 4."""
+        adapter = self.parts["adapter-ccer"]
+        self._config("ccer", listen=adapter.address)
+        await adapter.start()
 
     # -- Inside -------------------------------------------------------------------------------------------------
 
@@ -158,7 +159,9 @@ class World:
             str(tls.key),
         )
 
-    def _config(self, registry: str, *, listen: str = "127.0.0.1:0") -> tuple[str, str]:
+    def _config(
+        self, registry: str, *, listen: str = "127.0.0.1:0", lease: dict[str, str | float] | None = None
+    ) -> tuple[str, str]:
         """Write the adapter's configuration file; the option that names it."""
         tls = self._identities.registries[registry]
         sections: dict[str, dict[str, str | float]] = {
@@ -166,13 +169,14 @@ class World:
             "server": {"listen": listen},
             "tls": {"authority": str(tls.authority), "certificate": str(tls.certificate), "key": str(tls.key)},
             "journal": {"url": self.databases.journals[registry]},
-            "lookup": {"target": self.parts["lookup"].address},
+            "lookup": {"target": self.parts["lookup"].address, "timeout_s": PATIENT_S},
             "native": {
                 "kind": registry,
                 "url": self.natives[registry],
+                "timeout_s": PATIENT_S,
                 "longest_under_way_s": LONGEST_UNDER_WAY_S,
             },
-            "lease": {"ttl_s": LEASE_TTL_S, "renew_every_s": LEASE_RENEW_S},
+            "lease": lease or {},
         }
         # A JSON string is a TOML string.
         text = "\n\n".join(
