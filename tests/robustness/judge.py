@@ -34,6 +34,11 @@ class Demand:
         """The request, always the same."""
         return self.plant.request(self.registry, self.request_id)
 
+    @property
+    def told(self) -> str:
+        """The states that were answered, for a complaint."""
+        return ", ".join(pb.IssuanceState.Name(each.state) for each in self.answers) or "no answer"
+
     def complaints(self) -> list[str]:
         """An issuance that was once told as final is told alike for ever."""
         final = [each for each in self.answers if each.state in FINAL]

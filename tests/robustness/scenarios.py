@@ -61,24 +61,28 @@ async def ask_until_final(client: RegistryClient, demand: Demand) -> None:
             await asyncio.sleep(0.1)
 
 
-async def ask_until(client: RegistryClient, demand: Demand, interrupted: asyncio.Event) -> bool:
-    """Ask again and again until the process is interrupted; whether it was, in time."""
+async def ask_until(client: RegistryClient, demand: Demand, interrupted: asyncio.Event) -> list[Demand]:
+    """Ask again and again until the process is interrupted, for at most ``REACH_S``; the requests this took.
+
+    On a busy machine one may be refused because the native registry was slow or the time to send had passed; then
+    nothing was issued, and the way on is a new request.
+    """
+    asked = [demand]
 
     async def asking() -> None:
         while True:
-            await ask(client, demand)
+            answer = await ask(client, asked[-1])
+            if answer is not None and answer.state == pb.ISSUANCE_STATE_REFUSED:
+                asked.append(Demand(demand.plant, demand.registry, f"{len(asked)}:{demand.request_id}"[:64]))
             await asyncio.sleep(0.1)
 
     task = asyncio.create_task(asking())
-    try:
+    with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(interrupted.wait(), REACH_S)
-    except TimeoutError:
-        return False
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, RemoteRefusal):
-            await task
-    return True
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, RemoteRefusal):
+        await task
+    return asked
 
 
 async def at_rest(client: RegistryClient, limit_s: float = SETTLE_S) -> float:
@@ -117,7 +121,9 @@ async def close(world: World, demands: Sequence[Demand], *, rivals: bool = True)
         await late
         if not rivals:
             return await judge(world, clients, demands)
-        others = [Demand(demand.plant, OTHER[demand.registry], f"rival:{demand.request_id}"[:64]) for demand in demands]
+        # Once for each plant: a second request of the same registry would be a supplement.
+        first = {(demand.plant, demand.registry): demand for demand in demands}.values()
+        others = [Demand(demand.plant, OTHER[demand.registry], f"rival:{demand.request_id}"[:64]) for demand in first]
         asked = await _ask_rivals(clients, others)
         complaints = await judge(world, clients, [*demands, *asked])
         # A month is free again for the other registry when the first was refused, and only then.

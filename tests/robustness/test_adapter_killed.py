@@ -56,10 +56,9 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
             adapter = await at.start_adapter(registry, f"kill:registry.{cell.place}.{cell.moment}")
             demand = Demand(plants[cell], registry, cell.request_id)
             async with at.dial(adapter) as client:
-                reached = await ask_until(client, demand, adapter.ended)
-            complaints[cell] = [] if reached else [f"{cell.place}.{cell.moment} was never reached: {demand.answers}"]
+                demands += await ask_until(client, demand, adapter.ended)
+            complaints[cell] = [] if adapter.ended.is_set() else [f"{cell}: never reached: {demands[-1].told}"]
             await adapter.kill()
-            demands.append(demand)
         if cells and moment == AROUND[0]:
             # What is left must not come past the points of the second half.
             async with clean_adapter(at, registry) as (_, client):
@@ -69,13 +68,12 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
             await at_rest(client)
             await at.set_fault(registry, "late_work" if cell.late else "timeout_after_work")
             demand = Demand(plants[cell], registry, cell.request_id)
-            demands.append(demand)
             asking = asyncio.create_task(ask_until(client, demand, adapter.ended))
             async with asyncio.timeout(REACH_S):
                 while not await at.fault_hits(registry):  # noqa: ASYNC110  another process gives no event
                     await asyncio.sleep(0.05)
             await adapter.kill()
-            await asking
+            demands += await asking
             complaints[cell] = []
     return complaints, demands
 

@@ -41,10 +41,10 @@ class Sleepers:
     async def put_to_sleep(self, adapter: Process, demand: Demand) -> bool | None:
         """Have it stopped by its request. ``None``: it was stopped while it wrote the journal, and had to be killed."""
         client = self._at.dial(adapter)
-        self.demands.append(demand)
-        reached = await ask_until(client, demand, adapter.stopped)
+        self.demands += await ask_until(client, demand, adapter.stopped)
+        reached = adapter.stopped.is_set()
         if reached and await asyncio.to_thread(self._at.journal_is_free, self._registry):
-            self._asleep.append((adapter, client, demand))
+            self._asleep.append((adapter, client, self.demands[-1]))
             return True
         await client.close()
         await adapter.kill()
@@ -84,7 +84,7 @@ async def pause_chain(
                 if reached is not None:
                     break
                 plant = next(spare)
-            complaints[cell] = [] if reached else [f"never reached: {reached} {sleepers.demands[-1].answers}"]
+            complaints[cell] = [] if reached else [f"{cell}: never stopped: {reached}, {sleepers.demands[-1].told}"]
         async with clean_adapter(at, registry) as (twin, client):
             await twin.until_written(ACTIVE)
             if any(cell.variant == "taken" for cell in cells):

@@ -118,13 +118,12 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
                 await at.set_fault(registry, fault_for(cell))
                 lookup = await at.start_lookup(f"kill:lookup.{cell.place}.{cell.moment}")
                 demand = Demand(plants[cell], registry, cell.request_id)
-                demands.append(demand)
                 if cell.place == "ReleaseIssuanceLock":
                     await release_by_hand(at, cell, plants[cell], lookup)
-                    reached = lookup.ended.is_set()
+                    demands.append(demand)
                 else:
-                    reached = await ask_until(client, demand, lookup.ended)
-                complaints[cell] = [] if reached else [f"never reached: {demand.answers}"]
+                    demands += await ask_until(client, demand, lookup.ended)
+                complaints[cell] = [] if lookup.ended.is_set() else [f"{cell}: never reached: {demands[-1].told}"]
                 await lookup.kill()
             # What is left must not come past the points of the next round.
             lookup = await at.start_lookup()

@@ -39,10 +39,10 @@ PERIOD: Final = period_of_month(MONTH, CHINA)
 UNITS: Final[dict[Registry, int]] = {"ccer": 9, "gec": 5}
 ISSUE_PATH: Final[dict[Registry, str]] = {"ccer": "/api/assumed/issue", "gec": "/api/v1/issuances"}
 
-NATIVE_TIMEOUT_S: Final = 0.5
+NATIVE_TIMEOUT_S: Final = 0.8
 UNDER_WAY_S: Final = 2.0
 SEND_WITHIN_S: Final = 1.0
-LATE_S: Final = 2.2
+LATE_S: Final = 2.5
 """Late work is done this long after the call came in: the caller has long given up, and it is within the limit
 (``NATIVE_TIMEOUT_S`` + ``UNDER_WAY_S``)."""
 
