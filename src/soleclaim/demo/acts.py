@@ -51,7 +51,7 @@ DISJOINT: Final = Months(date(2025, 8, 1), 2)
 CRASH: Final = Months(date(2025, 10, 1), 2)
 """What is asked for when: GEC January to June, CCER again April to June, both July, CCER alone the rest."""
 
-HEAT: Final = 5
+HEAT: Final = 10
 """Plants in one pair of competing requests."""
 HEATS_AT_ONCE: Final = 4
 
