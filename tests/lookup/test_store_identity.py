@@ -299,7 +299,7 @@ async def test_measured_grants_of_one_activity_take_turns(bench: Bench) -> None:
         nonlocal inside
         async with at.store.transaction() as transaction:
             await transaction.bar_outcome_changes()
-            await transaction.serialize_measured([key, key])
+            await transaction.hold_activities([key, key])
             inside += 1
             assert inside == 1
             await asyncio.sleep(0.02)

@@ -98,6 +98,15 @@ class Reader(Protocol):
     ) -> dict[tuple[ActivityKey, Period, str], Outcome]:
         """Recorded outcomes of exactly these activities, periods and base units."""
 
+    async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
+        """For the activities that exist: their country, and whether ``registry`` has a project on them."""
+
+    async def locks_near(self, spots: Sequence[tuple[ActivityKey, Period]]) -> list[list[Lock]]:
+        """Live locks of all registries whose period touches or overlaps each spot, in order of the input."""
+
+    async def outcomes_touching(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
+        """Outcomes in the given base unit that end where the spot starts, or start where it ends."""
+
     async def obstacles(self, claims: Sequence[Claim]) -> list[list[Obstacle]]:
         """What stands in the way of each claim now: ISSUED before ISSUING before HELD. Stale locks do not."""
 
@@ -126,9 +135,6 @@ class Reader(Protocol):
 class Transaction(Reader, Protocol):
     """One unit of work. All its history entries become visible together."""
 
-    async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
-        """For the activities that exist: their country, and whether ``registry`` has a project on them."""
-
     async def identity_of(
         self, projects: Sequence[ProjectRegistration]
     ) -> tuple[
@@ -152,8 +158,14 @@ class Transaction(Reader, Protocol):
     async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
         """Open a review case, or find the open one of the same project; its number."""
 
-    async def serialize_measured(self, keys: Sequence[ActivityKey]) -> None:
-        """Hold other measured grants and outcome changes of these activities until this transaction ends."""
+    async def hold_activities(self, keys: Sequence[ActivityKey]) -> None:
+        """Until this transaction ends, others wait that grant by measure on, measure, or identify these activities.
+
+        What is read of them afterwards stays true as far as those change it.
+        """
+
+    async def hold_lock(self, lock_id: LockId) -> None:
+        """Until this transaction ends, nobody else changes this lock. What is read of it afterwards stays true."""
 
     async def bar_outcome_changes(self) -> None:
         """Until this transaction ends, no outcome is recorded by another. Shared among grants."""
@@ -163,12 +175,6 @@ class Transaction(Reader, Protocol):
 
     async def record_outcomes(self, records: Sequence[OutcomeRecord]) -> None:
         """Insert, or change the quantity of, outcomes, with history for what changed. Each spot at most once."""
-
-    async def locks_near(self, spots: Sequence[tuple[ActivityKey, Period]]) -> list[list[Lock]]:
-        """Live locks of all registries whose period touches or overlaps each spot, in order of the input."""
-
-    async def outcomes_touching(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
-        """Outcomes in the given base unit that end where the spot starts, or start where it ends."""
 
     async def grant(self, claims: Sequence[Claim]) -> list[Lock | list[Obstacle]]:
         """Grant each claim or say what stands in the way, in order.

@@ -88,8 +88,8 @@ class IssuanceLockServicer(pb2_grpc.IssuanceLockServiceServicer):
         faults.raise_if_any()
         if wanted is None:
             raise AssertionError("no request and no fault")
-        async with self._store.transaction() as transaction:
-            reasons = await locks.dry_run(transaction, self._bundle, wanted)
+        async with self._store.reading() as reader:
+            reasons = await locks.dry_run(reader, self._bundle, wanted)
         return pb2.CheckIssuanceLockResponse(refusals=[to_status(each) for each in reasons])
 
     async def BatchAcquireIssuanceLocks(

@@ -48,7 +48,9 @@ async def acquire(
             claims[i] = claim
     order = list(claims)
     if order:
-        for i, fault in zip(order, await exceeding(transaction, [claims[i] for i in order]), strict=True):
+        for i, fault in zip(
+            order, await exceeding(transaction, [claims[i] for i in order], hold=transaction), strict=True
+        ):
             if fault is not None:
                 answers[i] = fault
                 del claims[i]
@@ -59,16 +61,16 @@ async def acquire(
     return [answers[i] for i in range(len(requests))]
 
 
-async def dry_run(transaction: Transaction, bundle: Bundle, request: LockRequest) -> list[DomainError]:
+async def dry_run(reader: Reader, bundle: Bundle, request: LockRequest) -> list[DomainError]:
     """Every reason for which ``acquire`` would refuse now; empty: it would grant."""
-    standing = await transaction.standing(request.registry, [request.activity_key])
+    standing = await reader.standing(request.registry, [request.activity_key])
     claim, reasons = _claim(bundle, request, standing)
     if not reasons or reasons[0].reason is Reason.POLICY_REFUSED:
-        reasons += [fault for fault in await exceeding(transaction, [claim]) if fault is not None]
-        (obstacles,) = await transaction.obstacles([claim])
+        reasons += [fault for fault in await exceeding(reader, [claim]) if fault is not None]
+        (obstacles,) = await reader.obstacles([claim])
         if not _is_supplement(claim, obstacles):
             reasons += [refusal_by(claim, each) for each in obstacles]
-        elif await _is_supplemented(transaction, obstacles[0]):
+        elif await _is_supplemented(reader, obstacles[0]):
             reasons.append(_held(obstacles[0]))
     return reasons
 
@@ -126,9 +128,9 @@ def _is_supplement(claim: Claim, obstacles: Sequence[Obstacle]) -> bool:
     return len(obstacles) == 1 and _is_same(claim, obstacles[0]) and obstacles[0].state is LockState.ISSUED
 
 
-async def _is_supplemented(transaction: Transaction, obstacle: Obstacle) -> bool:
+async def _is_supplemented(reader: Reader, obstacle: Obstacle) -> bool:
     """Whether a supplement waits to begin on an issued lock."""
-    now = _EPOCH + timedelta(microseconds=await transaction.now_us())
+    now = _EPOCH + timedelta(microseconds=await reader.now_us())
     return obstacle.expire_time is not None and obstacle.expire_time > now
 
 
@@ -146,6 +148,11 @@ async def _supplement_or_refuse(
     transaction: Transaction, claim: Claim, obstacles: Sequence[Obstacle]
 ) -> Lock | DomainError:
     if _is_supplement(claim, obstacles):
+        # A commit may have come between the look at what is left and now: look again while nobody can commit.
+        await transaction.hold_lock(obstacles[0].lock_id)
+        (fault,) = await exceeding(transaction, [claim], hold=transaction)
+        if fault is not None:
+            return fault
         lock = await transaction.grant_supplement(obstacles[0].lock_id, claim)
         if lock is not None:
             return lock

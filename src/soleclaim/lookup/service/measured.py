@@ -13,38 +13,42 @@ from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.period import Period
 from soleclaim.lookup.domain import WHOLE, Claim, Lock, LockRequest, LockState, Outcome
-from soleclaim.lookup.ports import Transaction
+from soleclaim.lookup.ports import Reader, Transaction
 
 MAX_CARRY_PERIODS: Final = 24
 """Through how many small periods in a row a remainder is followed."""
 
 
-async def exceeding(transaction: Transaction, claims: Sequence[Claim]) -> list[DomainError | None]:
+async def exceeding(
+    reader: Reader, claims: Sequence[Claim], *, hold: Transaction | None = None
+) -> list[DomainError | None]:
     """For each claim why it would exceed what was measured, or ``None``. Claims that carry do not depend on each other.
 
-    Holds other grants and outcome changes of the same activities until the transaction ends, where one is measured.
+    ``hold``: the transaction whose end other grants and outcome changes of measured activities then wait for.
     """
-    await transaction.bar_outcome_changes()
+    if hold is not None:
+        await hold.bar_outcome_changes()
     spots = [(each.request.activity_key, each.request.period, each.base_unit) for each in claims]
-    outcomes = await transaction.outcomes(spots)
-    bound = [i for i, spot in enumerate(spots) if spot in outcomes or claims[i].request.carried_in]
+    outcomes = await reader.outcomes(spots)
+    bound = [i for i, claim in enumerate(claims) if claim.request.carried_in or (outcomes and spots[i] in outcomes)]
     answers: list[DomainError | None] = [None] * len(claims)
     if not bound:
         return answers
-    await transaction.serialize_measured([spots[i][0] for i in bound])
-    near = await transaction.locks_near([spots[i][:2] for i in bound])
-    touching = await transaction.outcomes_touching([spots[i] for i in bound])
+    if hold is not None:
+        await hold.hold_activities([spots[i][0] for i in bound])
+    near = await reader.locks_near([spots[i][:2] for i in bound])
+    touching = await reader.outcomes_touching([spots[i] for i in bound])
     series = [
-        Series.of(transaction, claims[i], locks, adjoining)
+        Series.of(reader, claims[i], locks, adjoining)
         for i, locks, adjoining in zip(bound, near, touching, strict=True)
     ]
-    await _read_months_before(transaction, [(claims[i], one) for i, one in zip(bound, series, strict=True)])
+    await _read_months_before(reader, [(claims[i], one) for i, one in zip(bound, series, strict=True)])
     for i, one in zip(bound, series, strict=True):
         answers[i] = await _fault(one, claims[i], outcomes.get(spots[i]))
     return answers
 
 
-async def _read_months_before(transaction: Transaction, pairs: Sequence[tuple[Claim, "Series"]]) -> None:
+async def _read_months_before(reader: Reader, pairs: Sequence[tuple[Claim, "Series"]]) -> None:
     """The locks of the periods that remainders come from, in one question for all claims that carry."""
     carrying = [
         (series, before.record.period)
@@ -52,7 +56,7 @@ async def _read_months_before(transaction: Transaction, pairs: Sequence[tuple[Cl
         if claim.request.carried_in and (before := series.outcome_until(claim.request.period.start)) is not None
     ]
     if carrying:
-        found = await transaction.locks_near([(series.key, period) for series, period in carrying])
+        found = await reader.locks_near([(series.key, period) for series, period in carrying])
         for (series, period), locks in zip(carrying, found, strict=True):
             series.learn(period, locks)
 
@@ -114,7 +118,7 @@ def _not_covered(claim: Claim, available: int) -> DomainError:
 class Series:
     """One instrument's adjoining periods of one activity: locks and outcomes, read on as far as needed."""
 
-    transaction: Transaction
+    reader: Reader
     key: ActivityKey
     base_unit: str
     per_unit: int
@@ -128,11 +132,11 @@ class Series:
     """Quantities that count instead of the recorded ones: accepted, not written yet."""
 
     @classmethod
-    def of(cls, transaction: Transaction, claim: Claim, locks: Sequence[Lock], outcomes: Sequence[Outcome]) -> "Series":
+    def of(cls, reader: Reader, claim: Claim, locks: Sequence[Lock], outcomes: Sequence[Outcome]) -> "Series":
         """The series of a claim, with what is known around its period."""
         request = claim.request
         return cls(
-            transaction, request.activity_key, claim.base_unit, claim.base_units_per_unit, request.instrument,
+            reader, request.activity_key, claim.base_unit, claim.base_units_per_unit, request.instrument,
             list(locks), list(outcomes), {request.period},
         )  # fmt: skip
 
@@ -212,9 +216,9 @@ class Series:
 
     async def _read_locks(self, period: Period) -> None:
         if period not in self.looked_at:
-            (locks,) = await self.transaction.locks_near([(self.key, period)])
+            (locks,) = await self.reader.locks_near([(self.key, period)])
             self.learn(period, locks)
 
     async def _read_outcomes(self, period: Period) -> None:
-        (outcomes,) = await self.transaction.outcomes_touching([(self.key, period, self.base_unit)])
+        (outcomes,) = await self.reader.outcomes_touching([(self.key, period, self.base_unit)])
         self.outcomes += outcomes

@@ -149,6 +149,8 @@ class IdentityTables(UnitOfWork):
                 **values,
             )
         }
+        # Held before their identifiers are read: two registrations of one activity see each other's.
+        await self.hold_activities([*registered.values(), *owners.values()])
         concerned = await self.activities([*registered.values(), *owners.values()])
         return registered, owners, {key: frozenset(each.identifiers) for key, each in concerned.items()}
 

@@ -43,6 +43,10 @@ class LockTables(UnitOfWork):
     """The part of a transaction that grants."""
 
     @abstractmethod
+    async def hold_lock(self, lock_id: LockId) -> None:
+        """See ``Transaction``."""
+
+    @abstractmethod
     async def _grant_free(self, claims: Sequence[Claim]) -> list[tuple[int, int, int]]:
         """Insert segment, lock and history of each claim that conflicts with no live segment, in three tables.
 

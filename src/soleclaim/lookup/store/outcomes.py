@@ -22,10 +22,6 @@ class OutcomeTables(UnitOfWork):
     """The part of a transaction that knows what was measured."""
 
     @abstractmethod
-    async def serialize_measured(self, keys: Sequence[ActivityKey]) -> None:
-        """See ``Transaction``."""
-
-    @abstractmethod
     async def bar_outcome_changes(self) -> None:
         """See ``Transaction``."""
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from soleclaim.core.activity_id import ActivityKey
-from soleclaim.lookup.domain import Claim, EventKind, Lock, LockState
+from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockState
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, unnest
 from soleclaim.lookup.store.rows import LOCK_COLUMNS, to_us
@@ -52,12 +52,16 @@ class PostgresTransaction(SqlTransaction):
         rows = await self._run(f"SELECT nextval('{sequence}') FROM generate_series(1, :count)", count=count)
         return [row[0] for row in rows]
 
-    async def serialize_measured(self, keys: Sequence[ActivityKey]) -> None:
+    async def hold_activities(self, keys: Sequence[ActivityKey]) -> None:
         """See ``Transaction``. Row locks, in one order."""
         await self._run(
             "SELECT 1 FROM activity WHERE activity_key = ANY(CAST(:keys AS bigint[])) ORDER BY activity_key FOR UPDATE",
             keys=sorted(set(keys)),
         )
+
+    async def hold_lock(self, lock_id: LockId) -> None:
+        """See ``Transaction``."""
+        await self._run("SELECT 1 FROM issuance_lock WHERE lock_id = :lock_id FOR UPDATE", lock_id=lock_id)
 
     async def bar_outcome_changes(self) -> None:
         """See ``Transaction``. One shared lock per transaction, not per item."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from soleclaim.core.activity_id import ActivityKey
-from soleclaim.lookup.domain import Claim, EventKind, Lock, LockRequest, LockState
+from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockRequest, LockState
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, json_each
 from soleclaim.lookup.store.rows import LOCK_COLUMNS, attribute_mask, to_us
@@ -66,7 +66,10 @@ class SqliteTransaction(SqlTransaction):
         self._drawn[sequence] += count
         return list(range(first, first + count))
 
-    async def serialize_measured(self, keys: Sequence[ActivityKey]) -> None:
+    async def hold_activities(self, keys: Sequence[ActivityKey]) -> None:
+        """See ``Transaction``. There is one writer."""
+
+    async def hold_lock(self, lock_id: LockId) -> None:
         """See ``Transaction``. There is one writer."""
 
     async def bar_outcome_changes(self) -> None:

@@ -1,7 +1,5 @@
 """One unit of work on the lookup's store: all that both databases share. Contracts: ``lookup.ports``."""
 
-
-
 from soleclaim.lookup.domain import (
     RegistryEntry,
 )

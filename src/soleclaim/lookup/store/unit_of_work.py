@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.lookup.ports import RequestKey
 from soleclaim.lookup.store.relation import Relation
@@ -39,6 +40,10 @@ class UnitOfWork(ABC):
     @abstractmethod
     async def draw(self, sequence: str, count: int) -> list[int]:
         """Rising numbers, never given before."""
+
+    @abstractmethod
+    async def hold_activities(self, keys: Sequence[ActivityKey]) -> None:
+        """See ``Transaction``."""
 
     async def _run(self, statement: str, **values: object) -> Sequence[Any]:
         result = await self._connection.execute(text(statement), values)
