@@ -28,6 +28,13 @@ POLL_S: Final = 0.5
 """How often a stream looks for new events."""
 EVENT_PAGE: Final = 500
 _CURSOR: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
+_ADDRESS: Final = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+
+
+def _is_address(endpoint: str) -> bool:
+    """Whether other registries can dial it, and it is nothing else that a gRPC library would take for a target."""
+    match = _ADDRESS.fullmatch(endpoint)
+    return match is not None and 0 < int(match[2]) <= 65_535
 
 
 class RegistryDirectoryServicer(pb2_grpc.RegistryDirectoryServiceServicer):
@@ -45,6 +52,10 @@ class RegistryDirectoryServicer(pb2_grpc.RegistryDirectoryServiceServicer):
         faults = Faults()
         registry = parse_registry("registry", request.registry, self._bundle, faults)
         endpoint = faults.text("endpoint", request.endpoint, max_length=255)
+        if 0 < len(endpoint) <= 255 and not _is_address(endpoint):
+            faults.add(
+                "endpoint", "must be HOST:PORT, for example adapter.example:7401; an IPv6 address stands in brackets"
+            )
         api_version = faults.code("api_version", request.api_version)
         faults.raise_if_any()
         require_registry(caller_of(context), registry)
