@@ -180,10 +180,15 @@ def _serve_many(options: LookupOptions) -> None:
     This process only holds the port's number, so that 0 becomes the same free port for all, and ends all together.
     """
     host, port = options.listen
+    asyncio.run(_try_to_start(options))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                # Another lookup with workers shares its port with whoever asks: only a bind that shares none tells.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             holder.bind((host, port))
         except OSError as error:
             raise click.ClickException(f"{host}:{port} cannot be bound: {error.strerror}; take another port") from error
@@ -197,6 +202,18 @@ def _serve_many(options: LookupOptions) -> None:
         for worker in workers:
             worker.start()
         _oversee(workers, started, f"{host}:{port}")
+
+
+async def _try_to_start(options: LookupOptions) -> None:
+    """Meet here, once and in words, what would end every worker at its start."""
+    from soleclaim.lookup.store import open_store
+    from soleclaim.rpc.tls import TlsFiles, load
+
+    bundle = _bundle(options.policy_bundle)
+    if options.authority and options.certificate and options.key:
+        load(TlsFiles(options.authority, options.certificate, options.key))
+    store = await open_store(options.database_url, bundle, pool_size=1)
+    await store.close()
 
 
 def _work(options: LookupOptions, listen: tuple[str, int], started: Any) -> None:  # noqa: ANN401  a multiprocessing queue

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, event, make_url
@@ -61,6 +62,7 @@ def open_engine(
     """
     parsed = parse_store_url(url)
     if parsed.drivername == SQLITE:
+        _require_folder(parsed)
         engine = create_async_engine(
             parsed,
             pool_size=pool_size,
@@ -85,6 +87,13 @@ def open_engine(
         pool_pre_ping=True,
         connect_args={"connect_timeout": 5, "options": postgres_options(settings)},
     )
+
+
+def _require_folder(url: URL) -> None:
+    """SQLite makes the file but not the folder, and its driver tells neither."""
+    folder = Path(url.database or "").parent
+    if not folder.is_dir():
+        raise StoreUrlFault(f"the folder {folder} of the SQLite store does not exist; make it or mend the URL")
 
 
 @asynccontextmanager
