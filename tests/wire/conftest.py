@@ -407,9 +407,10 @@ class Command:
 
 @contextlib.asynccontextmanager
 async def lookup_process(url: str, files: TlsFiles, *more: str) -> AsyncIterator[Command]:
-    """`soleclaim lookup serve` on a free port, ended with SIGTERM."""
-    arguments = ["lookup", "serve", "--database-url", url, "--listen", "127.0.0.1:0", "--authority", files.authority,
-                 "--certificate", files.certificate, "--key", files.key, *more]  # fmt: skip
+    """`soleclaim lookup serve` on a free port, ended with SIGTERM. Without ``url`` a configuration file has it."""
+    database = ["--database-url", url] if url else []
+    tls = ["--authority", files.authority, "--certificate", files.certificate, "--key", files.key]
+    arguments = ["lookup", "serve", *database, "--listen", "127.0.0.1:0", *tls, *more]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "soleclaim.cmd.main", *map(str, arguments), stdout=asyncio.subprocess.PIPE
     )
