@@ -15,6 +15,7 @@ from typing import Final
 
 import httpx
 
+from soleclaim.api.lookup.v1 import registry_directory_service_pb2 as directory_pb
 from soleclaim.client import LookupClient, RegistryClient, TlsFiles
 from soleclaim.demo.plants import Plant
 from soleclaim.demo.stage import Stage
@@ -26,7 +27,7 @@ IMAGE: Final = "soleclaim:test"
 PROJECT: Final = "soleclaim-test-"
 """Followed by the process id, so that leftovers of a run that was killed can be told from a run under way."""
 
-START_LIMIT_S: Final = 120.0
+START_LIMIT_S: Final = 300.0
 COMMAND_LIMIT_S: Final = 120.0
 PORTS: Final = (
     "LOOKUP_PORT",
@@ -154,6 +155,7 @@ class Stack:
             natives = {
                 registry: f"http://{self.address(f'{registry.upper()}_SANDBOX')}" for registry in ("ccer", "gec")
             }
+            await _until_in_directory(lookup["ccer"])
             yield Stage(run=name, plants=plants, lookup=lookup, adapters=adapters, natives=natives)
 
     def address(self, name: str) -> str:
@@ -174,6 +176,17 @@ class Stack:
             "SOLECLAIM_CONFIG": str(self.folder / "config"),
             **{name: str(port) for name, port in self.ports.items()},
         }
+
+
+async def _until_in_directory(lookup: LookupClient) -> None:
+    """Wait until each adapter can find the other."""
+    async with asyncio.timeout(START_LIMIT_S):
+        while True:
+            answer = await lookup.call(lookup.directory.ListRegistries, directory_pb.ListRegistriesRequest())
+            states = {registry.name: registry.reachability for registry in answer.registries}
+            if all(states[f"registries/{code}"] == directory_pb.REACHABILITY_REACHABLE for code in ("ccer", "gec")):
+                return
+            await asyncio.sleep(0.5)
 
 
 @dataclass(frozen=True)

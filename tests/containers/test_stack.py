@@ -12,7 +12,7 @@ from soleclaim.api.registry.v1 import registry_service_pb2 as registry_pb
 from soleclaim.client import RemoteRefusal, RemoteUnavailable
 from soleclaim.core.errors import Reason
 from soleclaim.demo import acts
-from soleclaim.demo.plants import Months, Plant, gec_reading, load_plants
+from soleclaim.demo.plants import Months, Plant, gec_filing, gec_reading, load_plants
 from soleclaim.demo.stage import Stage
 
 from .stack import LEASE_TTL_S, ContainerVictim, Stack, run
@@ -20,11 +20,11 @@ from .stack import LEASE_TTL_S, ContainerVictim, Stack, run
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 PLANTS: Final = load_plants(12)
+MORE_PLANTS: Final = load_plants(16)[len(PLANTS) :]
+"""Unknown to everybody when the acts are over."""
 CCER_MONTHS: Final = acts.CRASH
 """Certified by act 1 for every plant and asked for by act 4 for the first alone."""
-GEC_MONTH: Final = Months(date(2025, 12, 1), 1)
-UNTIL_THEN: Final = Months(date(2025, 8, 1), 5)
-"""The GEC stand-in certifies a month only when all before it are read: what act 1 left out."""
+GEC_MONTH: Final = Months(date(2025, 1, 1), 1)
 ISSUE_PATHS: Final = {"ccer": "/api/assumed/issue", "gec": "/api/v1/issuances"}
 HIT_LIMIT_S: Final = 20.0
 
@@ -94,9 +94,10 @@ async def test_native_system_killed_in_mid_issue(stack: Stack) -> None:
 
 
 async def test_native_system_paused_past_the_deadline_of_a_call(stack: Stack) -> None:
-    plants = PLANTS[:4]
+    plants = MORE_PLANTS
     async with stack.stage("native-paused", PLANTS) as stage:
-        readings = [gec_reading(plant, month) for plant in plants for month in UNTIL_THEN]
+        await stage.native("gec", "/api/v1/filings", {"filings": [gec_filing(plant) for plant in plants]})
+        readings = [gec_reading(plant, month) for plant in plants for month in GEC_MONTH]
         await stage.native("gec", "/api/v1/readings", {"readings": readings})
         await switch(stage, "gec", "slow", delay_s=1)
         pending = asyncio.create_task(stage.request("gec", "paused", plants, GEC_MONTH))
