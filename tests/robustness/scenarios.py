@@ -85,13 +85,14 @@ async def ask_until(client: RegistryClient, demand: Demand, interrupted: asyncio
     return asked
 
 
-async def at_rest(client: RegistryClient, limit_s: float = SETTLE_S) -> float:
-    """Wait until nothing is open in this adapter's journal; how long that took. ``TimeoutError`` after ``limit_s``."""
-    begun = time.monotonic()
-    async with asyncio.timeout(limit_s):
-        while await issuances(client, *OPEN):  # noqa: ASYNC110  another process gives no event
+async def at_rest(client: RegistryClient, states: Sequence["pb.IssuanceState.ValueType"] = OPEN) -> None:
+    """Wait until nothing in this adapter's journal is in these states. ``TimeoutError`` after ``SETTLE_S``."""
+    async with asyncio.timeout(SETTLE_S):
+        while True:
+            with contextlib.suppress(RemoteUnavailable):
+                if not await issuances(client, *states):
+                    return
             await asyncio.sleep(0.2)
-    return time.monotonic() - begun
 
 
 @contextlib.asynccontextmanager

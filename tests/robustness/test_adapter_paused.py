@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.client import RegistryClient
 from soleclaim.registry.domain import RecoveryStep
 from tests.robustness.cells import AROUND, Cell, around_steps, parameters
@@ -41,6 +42,18 @@ class Sleepers:
     async def put_to_sleep(self, adapter: Process, demand: Demand) -> bool | None:
         """Have it stopped by its request. ``None``: it was stopped while it wrote the journal, and had to be killed."""
         client = self._at.dial(adapter)
+        # Only its doubts are left to recover: while it writes much, it would be stopped in mid-write again and again.
+        recovered = asyncio.create_task(at_rest(client, [pb.ISSUANCE_STATE_PENDING]))
+        stopped = asyncio.create_task(adapter.stopped.wait())
+        await asyncio.wait({recovered, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (recovered, stopped):
+            task.cancel()
+        await asyncio.gather(recovered, stopped, return_exceptions=True)
+        if adapter.stopped.is_set():
+            # By an issuance that a process left which had the journal for a moment when it woke.
+            await client.close()
+            await adapter.kill()
+            return None
         self.demands += await ask_until(client, demand, adapter.stopped)
         reached = adapter.stopped.is_set()
         if reached and await asyncio.to_thread(self._at.journal_is_free, self._registry):
@@ -77,13 +90,16 @@ async def pause_chain(
             plant = plants[cell]
             for attempt in range(TRIES):
                 adapter = await at.start_adapter(registry, f"stop:registry.{cell.place}.{cell.moment}")
+                await adapter.until_written(ACTIVE)
                 if cell.variant == "taken":
-                    await adapter.until_written(ACTIVE)
                     await sleepers.wake()
                 reached = await sleepers.put_to_sleep(adapter, Demand(plant, registry, f"{cell.request_id}:{attempt}"))
                 if reached is not None:
                     break
                 plant = next(spare)
+                # What the killed one left would reach this very point again.
+                async with clean_adapter(at, registry) as (_, client):
+                    await at_rest(client, [pb.ISSUANCE_STATE_PENDING])
             complaints[cell] = [] if reached else [f"{cell}: never stopped: {reached}, {sleepers.demands[-1].told}"]
         async with clean_adapter(at, registry) as (twin, client):
             await twin.until_written(ACTIVE)
