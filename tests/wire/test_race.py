@@ -38,7 +38,7 @@ ACTIVITIES, MONTHS = 200, 10
 ASKED_BY: Final = 4
 """How many clients, half of each registry, ask for one month."""
 BATCH: Final = 125
-SINGLE: Final = 25
+SINGLE: Final = 50
 """Every so manyth month is asked for by a call of its own."""
 UNITS: Final = 3
 
