@@ -27,6 +27,12 @@ _WITHOUT_CREDITS: Final = {
 }
 """Why a row of this kind may carry no credits."""
 
+SKIPPED_ZH: Final = {
+    "reporting period without credits": "无签发量的报告期",
+    "reversal": "逆转",
+    "reforestation deferral": "再造林延期",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Issuance:

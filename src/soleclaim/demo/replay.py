@@ -140,6 +140,9 @@ def _report(table: california.Table, tally: Tally, *, projects: int) -> Report:
         "note": "civil days read as America/Los_Angeles; the table has no serials: one made-up series per issuance id",
     }
     why = ", ".join(f"{count} {reason}" for reason, count in table.skipped.items())
+    why_zh = "、".join(
+        f"{california.SKIPPED_ZH.get(reason, reason)} {count}" for reason, count in table.skipped.items()
+    )
     ids = ", ".join(refused)
     lines = (
         Line(
@@ -149,7 +152,7 @@ def _report(table: california.Table, tally: Tally, *, projects: int) -> Report:
             f"加州 {projects} 个项目的 {len(table.issuances):,} 笔签发：授予 {tally.granted:,}，补充签发"
             f" {tally.supplements}，因与自身签发锁部分重叠被拒 {len(refused)}（{ids}）；共 {tally.tonnes:,} tCO2e",
         ),
-        Line(f"{skipped} rows without credits skipped: {why}", f"跳过 {skipped} 行无签发量的记录：{why}"),
+        Line(f"{skipped} rows without credits skipped: {why}", f"跳过 {skipped} 行无签发量的记录：{why_zh}"),
         Line(
             "the days are read in California's time zone; the table has no serials, a series is made up per issuance",
             "日期按加州时区解读；原表无序列号，每笔签发由程序生成一个序列",
