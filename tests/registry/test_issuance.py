@@ -6,7 +6,9 @@ lock stood in ISSUING or ISSUED whenever it did.
 
 import asyncio
 import itertools
+import logging
 import shutil
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +40,16 @@ from soleclaim.registry.domain import (
 from soleclaim.registry.instruments import INSTRUMENTS
 from soleclaim.registry.journal import LeaseLost
 from soleclaim.registry.lease import LeaseKeeper, LeaseTimes
-from soleclaim.registry.lookup import Absent, Grant, LockWish, LookupUnavailable, Made, RecordedOutcome
+from soleclaim.registry.lookup import (
+    Absent,
+    Grant,
+    LockNow,
+    LockState,
+    LockWish,
+    LookupUnavailable,
+    Made,
+    RecordedOutcome,
+)
 from soleclaim.registry.native import (
     AbsenceProof,
     MeasuredOutcome,
@@ -50,10 +61,12 @@ from soleclaim.registry.native import (
     NativeResult,
     NativeUnavailable,
     NativeUnknown,
+    beyond_limits,
 )
 from soleclaim.registry.recovery import Recovery, RecoveryTimes
 from soleclaim.registry.sql_journal import SqlJournal, migrate
-from soleclaim.registry.workflow import Limits, Tools
+from soleclaim.registry.workflow import Limits, Tools, evidence_of
+from soleclaim.rpc.parse import Faults
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -73,13 +86,26 @@ def a_request(*orders: Order, request_id: str = "request-1") -> Request:
     return Request("registry/gec", request_id, orders or (an_order(),))
 
 
+@dataclass
+class Clock:
+    """The journal's clock, driven by the test: it stands still unless somebody takes time."""
+
+    time: datetime
+
+    async def now(self) -> datetime:
+        return self.time
+
+    def pass_by(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
 class FakeLookup:
     """One lock per activity. Idempotent by request id; the same id with other content fails the test."""
 
     def __init__(self) -> None:
         self.known: dict[str, ActivityId] = {}
         self.outcomes: dict[ActivityId, int] = {}
-        self.locks: dict[str, tuple[LockWish, str]] = {}
+        self.held: dict[str, tuple[LockWish, str]] = {}
         self.evidence: list[Absent] = []
         self.committed: list[Made] = []
         self.calls: list[str] = []
@@ -87,6 +113,8 @@ class FakeLookup:
         """Calls that take effect, and whose answer is lost, once."""
         self.down: set[str] = set()
         """Calls that do not arrive."""
+        self.during: Callable[[str], None] | None = None
+        """Told the name of each call while it is under way."""
         self._answers: dict[str, tuple[list[Any], list[Any]]] = {}
         self._numbers = itertools.count(1)
 
@@ -112,14 +140,14 @@ class FakeLookup:
 
     async def acquire(self, request_id: str, wishes: Sequence[LockWish]) -> list[Grant | Refusal]:
         def one(wish: LockWish) -> Grant | Refusal:
-            for held, state in self.locks.values():
+            for held, state in self.held.values():
                 if held.activity == wish.activity and state != "ABORTED":
                     return Refusal.of(
                         Reason.ISSUANCE_LOCK_HELD, registry="ccer", instrument="CCER", period=held.period, state=state
                     )
-            number = next(self._numbers)
-            self.locks[f"issuanceLocks/{number}"] = (wish, "HELD")
-            return Grant(f"issuanceLocks/{number}", 100 + number)
+            name = f"issuanceLocks/{next(self._numbers)}"
+            self.held[name] = (wish, "HELD")
+            return Grant(name, self.token_of(name))
 
         return self._once("acquire", request_id, wishes, one)
 
@@ -130,8 +158,10 @@ class FakeLookup:
         def one(each: Made) -> Refusal | None:
             if each in self.committed:
                 return None
-            self.committed.append(each)
-            return self._turn(each.grant, "ISSUING", "ISSUED")
+            refusal = self._turn(each.grant, "ISSUING", "ISSUED")
+            if refusal is None:
+                self.committed.append(each)
+            return refusal
 
         return self._once("commit", request_id, made, one)
 
@@ -142,6 +172,19 @@ class FakeLookup:
 
         return self._once("abort", request_id, absent, one)
 
+    async def locks(self, names: Sequence[str]) -> list[LockNow]:
+        self._arrive("locks")
+        return [self._lock_now(name) for name in names]
+
+    def _lock_now(self, name: str) -> LockNow:
+        _, state = self.held[name]
+        tokens = frozenset(made.grant.fencing_token for made in self.committed if made.grant.lock == name)
+        return LockNow(LockState(state), self.token_of(name), tokens)
+
+    @staticmethod
+    def token_of(name: str) -> int:
+        return 100 + int(name.removeprefix("issuanceLocks/"))
+
     async def check(self, wish: LockWish) -> list[Refusal]:
         raise NotImplementedError
 
@@ -149,20 +192,26 @@ class FakeLookup:
         raise NotImplementedError
 
     def states(self) -> list[str]:
-        return [state for _, state in self.locks.values()]
+        return [state for _, state in self.held.values()]
+
+    def spoil(self, state: str) -> None:
+        """Set every lock's state, as no call could."""
+        self.held = {name: (wish, state) for name, (wish, _) in self.held.items()}
 
     def is_issuing(self, reference: str) -> bool:
-        return any(wish.reference == reference and state == "ISSUING" for wish, state in self.locks.values())
+        return any(wish.reference == reference and state == "ISSUING" for wish, state in self.held.values())
 
     def _turn(self, grant: Grant, needed: str, state: str) -> Refusal | None:
-        wish, now = self.locks[grant.lock]
+        wish, now = self.held[grant.lock]
         if now != needed:
             return Refusal.of(Reason.LOCK_STATE_WRONG, lock=grant.lock, state=now, action=state, needed=needed)
-        self.locks[grant.lock] = (wish, state)
+        self.held[grant.lock] = (wish, state)
         return None
 
     def _arrive(self, name: str) -> None:
         self.calls.append(name)
+        if self.during is not None:
+            self.during(name)
         if name in self.down:
             raise LookupUnavailable(name)
 
@@ -188,7 +237,7 @@ class FakeNative:
         self.projects: dict[str, str] = {}
         self.quantity = 5_400
         self.carried_in = 700
-        self.issued: dict[str, NativeIssuance] = {}
+        self.issued: list[NativeIssuance] = []
         self.voided: set[str] = set()
         self.calls: list[list[str]] = []
         self.unlocked: list[str] = []
@@ -196,6 +245,8 @@ class FakeNative:
         self.behave: Callable[[NativeOrder], NativeResult | None] | None = None
         """Instead of issuing; ``None``: issue after all."""
         self.before: Callable[[], Any] | None = None
+        self.during: Callable[[str], None] | None = None
+        """Told the name of each call to issue or find while it is under way."""
         self.late: list[NativeOrder] = []
         """Orders still under way although the caller gave up."""
         self.silent = False
@@ -218,6 +269,8 @@ class FakeNative:
         self.calls.append([order.external_reference for order in orders])
         if self.before is not None:
             await self.before()
+        if self.during is not None:
+            self.during("issue")
         return [self._one(order) for order in orders]
 
     def _one(self, order: NativeOrder) -> NativeResult:
@@ -228,16 +281,23 @@ class FakeNative:
         reference = order.external_reference
         if reference in self.voided:
             return NativeRefusal("VOIDED", "reference was voided", lasting=True)
-        if reference not in self.issued:
-            if not self._lookup.is_issuing(reference):
-                self.unlocked.append(reference)
-            start = 1 + sum(each.units for each in self.issued.values())
-            blocks = (UnitBlock("S", start, start + order.units - 1),)
-            self.issued[reference] = NativeIssuance(
-                f"N{len(self.issued)}", reference, order.fencing_token, order.native_project_id, order.period,
-                order.units, blocks,
-            )  # fmt: skip
-        return self.issued[reference]
+        # Only these two kinds know references as unique: the others issue as often as they are told to.
+        unique = self.capabilities.absence_proof in (AbsenceProof.VOID, AbsenceProof.RESEND)
+        if unique and (found := self.found(reference)) is not None:
+            return found
+        if not self._lookup.is_issuing(reference):
+            self.unlocked.append(reference)
+        start = 1 + sum(each.units for each in self.issued)
+        blocks = (UnitBlock("S", start, start + order.units - 1),)
+        issuance = NativeIssuance(
+            f"N{len(self.issued)}", reference, order.fencing_token, order.native_project_id, order.period,
+            order.units, blocks,
+        )  # fmt: skip
+        self.issued.append(issuance)
+        return issuance
+
+    def found(self, reference: str) -> NativeIssuance | None:
+        return next((each for each in self.issued if each.external_reference == reference), None)
 
     def lose_on_the_way(self, order: NativeOrder) -> NativeResult:
         """The call is still under way when the caller gives up."""
@@ -255,16 +315,18 @@ class FakeNative:
 
     async def find(self, external_reference: str) -> NativeIssuance | None:
         self._speak()
-        return self.issued.get(external_reference)
+        if self.during is not None:
+            self.during("find")
+        return self.found(external_reference)
 
     async def void(self, external_reference: str) -> NativeIssuance | None:
         self._speak()
-        if external_reference not in self.issued:
+        if self.found(external_reference) is None:
             self.voided.add(external_reference)
-        return self.issued.get(external_reference)
+        return self.found(external_reference)
 
     async def list_issuances(self) -> AsyncIterator[NativeIssuance]:
-        for issuance in self.issued.values():
+        for issuance in self.issued:
             yield issuance
 
     async def close(self) -> None:
@@ -312,6 +374,10 @@ class Side:
     async def entries(self, batch: int = 1) -> list[Entry]:
         return await self.journal.read_batch(BatchId(batch))
 
+    async def recover(self) -> None:
+        """One try of recovery at batch 1, due or not."""
+        await self.recovery.recover(BatchId(1), self.keeper.current())
+
     async def settle(self, *, until: Callable[[list[Entry]], bool] | None = None) -> list[Entry]:
         """Let recovery work until all entries of batch 1 are final, or ``until`` holds."""
         done = until or (lambda entries: all(entry.stage in FINAL for entry in entries))
@@ -352,6 +418,8 @@ async def new_side(empty_journal: Path, tmp_path: Path) -> AsyncIterator[NewSide
     yield new
     for side in opened:
         assert side.native.unlocked == [], "issued natively without a lock in ISSUING"
+        references = [each.external_reference for each in side.native.issued]
+        assert len(references) == len(set(references)), "issued twice under one reference"
         await side.close()
 
 
@@ -415,7 +483,7 @@ async def test_a_silent_native_registry_refuses_before_any_lock(new_side: NewSid
     (entry,) = await side.desk.issue(a_request())
     assert entry.refusal is not None
     assert entry.refusal.reason is Reason.NATIVE_REGISTRY_UNAVAILABLE
-    assert side.lookup.locks == {}
+    assert side.lookup.held == {}
 
 
 # -- Idempotency -----------------------------------------------------------------------------------------------------
@@ -488,6 +556,13 @@ async def test_a_lookup_that_is_down_leaves_the_request_pending_until_it_is_back
     assert [entry.state for entry in await side.settle()] == [IssuanceState.ISSUED]
 
 
+async def driven(side: Side) -> Clock:
+    """From now on the test drives the journal's clock, as far as workflow and recovery read it."""
+    clock = Clock(await side.journal.now())
+    side.journal.now = clock.now  # type: ignore[method-assign]
+    return clock
+
+
 # -- Doubt -----------------------------------------------------------------------------------------------------------
 
 
@@ -516,7 +591,7 @@ async def test_void_ends_the_doubt_and_a_late_call_finds_the_tombstone(new_side:
     await in_doubt(side)
     (entry,) = await side.settle()
     side.native.arrive_late()
-    assert side.native.issued == {}
+    assert side.native.issued == []
     assert entry.refusal is not None
     assert entry.refusal.reason is Reason.ISSUANCE_PROVEN_ABSENT
     assert [each.evidence.kind for each in side.lookup.evidence] == [EvidenceKind.REFERENCE_VOIDED]
@@ -546,14 +621,17 @@ async def test_resend_ends_only_by_a_lasting_refusal(new_side: NewSide) -> None:
 
 
 async def test_a_search_proves_nothing_while_the_call_may_be_under_way(new_side: NewSide) -> None:
-    side = await new_side(AbsenceProof.SEARCH_TWICE, longest_under_way=timedelta(milliseconds=300))
+    side = await new_side(AbsenceProof.SEARCH_TWICE, longest_under_way=timedelta(seconds=300))
+    clock = await driven(side)
     side.native.behave = side.native.lose_on_the_way
     await in_doubt(side)
-    await side.settle(until=lambda entries: entries[0].attempts > 2)
+    for _ in range(3):
+        clock.pass_by(99)
+        await side.recover()
     assert side.lookup.states() == ["ISSUING"]
     side.native.arrive_late()
-    (entry,) = await side.settle()
-    assert entry.state is IssuanceState.ISSUED
+    await side.recover()
+    assert [entry.state for entry in await side.entries()] == [IssuanceState.ISSUED]
 
 
 async def test_not_found_twice_is_proof_after_the_longest_way(new_side: NewSide) -> None:
@@ -594,7 +672,7 @@ async def test_an_answer_that_does_not_fit_the_order_is_unknown(new_side: NewSid
 
     def lie(order: NativeOrder) -> NativeResult:
         side.native.make(order)
-        return replace(side.native.issued[order.external_reference], units=1)
+        return replace(side.native.issued[0], units=1)
 
     side.native.behave = lie
     await in_doubt(side)
@@ -626,7 +704,8 @@ ENDS: Final = [
 async def test_a_process_that_ends_at_any_step_is_recovered(
     new_side: NewSide, monkeypatch: pytest.MonkeyPatch, step: Step, moment: str, proof: AbsenceProof
 ) -> None:
-    limits = Limits(send_within=timedelta(milliseconds=200), native_call=timedelta(milliseconds=100))
+    # Time enough to send on a busy machine; recovery has to wait for all of it where searching is the proof.
+    limits = Limits(send_within=timedelta(milliseconds=1000), native_call=timedelta(milliseconds=500))
     side = await new_side(proof, limits=limits)
 
     def end(point: str) -> None:
@@ -647,7 +726,7 @@ async def test_a_process_that_ends_at_any_step_is_recovered(
         assert side.lookup.states() == ["ISSUED" if side.native.issued else "ABORTED"]
         assert entry.state is (IssuanceState.ISSUED if side.native.issued else IssuanceState.REFUSED)
         assert [made.native_issuance_id for made in side.lookup.committed] == [
-            each.native_issuance_id for each in side.native.issued.values()
+            each.native_issuance_id for each in side.native.issued
         ]
         assert await side.desk.issue(a_request()) == [entry]
     finally:
@@ -736,3 +815,267 @@ async def test_an_abort_whose_answer_was_lost_is_repeated_beside_later_ones(new_
     entries = await side.settle()
     assert [entry.state for entry in entries] == [IssuanceState.REFUSED] * 2
     assert side.lookup.states() == ["ABORTED"] * 2
+
+
+# -- A journal that was restored -------------------------------------------------------------------------------------
+
+
+async def with_copy(side: Side, monkeypatch: pytest.MonkeyPatch, point: str, *, end: str = "") -> str:
+    """Issue, and copy the journal at ``point``; the process ends at ``end``. The URL of the copy."""
+    path = side.url.partition("///")[2]
+    copy = f"{path}.restored"
+
+    def reach(reached: str) -> None:
+        if reached == f"registry.{point}":
+            with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+                source.backup(target)
+                target.execute("UPDATE lease SET expire_time = 0")
+        if reached == f"registry.{end}":
+            raise RuntimeError("the process ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workflow, "reach", reach)
+        try:
+            await side.desk.issue(a_request())
+        except RuntimeError:
+            assert end
+    return f"sqlite+aiosqlite:///{copy}"
+
+
+@pytest.mark.parametrize("proof", AbsenceProof)
+@pytest.mark.parametrize("point", ["ACQUIRE.before", "BEGIN.before", "SEND.before", "NATIVE.before"])
+@pytest.mark.parametrize("end", ["", "NATIVE.after"])
+async def test_a_restored_journal_sends_nothing_again(
+    new_side: NewSide, monkeypatch: pytest.MonkeyPatch, proof: AbsenceProof, point: str, end: str
+) -> None:
+    side = await new_side(proof)
+    copy = await with_copy(side, monkeypatch, point, end=end)
+    assert side.lookup.states() == ["ISSUING" if end else "ISSUED"]
+    restored = await replace(side, url=copy).opened()
+    try:
+        (entry,) = await restored.settle()
+        assert entry.state is IssuanceState.ISSUED
+        assert (len(side.native.issued), side.lookup.states()) == (1, ["ISSUED"])
+        # A doubt under a lock in ISSUING: the very same order again is what RESEND is about.
+        assert len(side.native.calls) == (2 if proof is AbsenceProof.RESEND and end else 1)
+    finally:
+        await restored.close()
+
+
+@pytest.mark.parametrize("proof", PROVING)
+@pytest.mark.parametrize("point", ["BEGIN.before", "NATIVE.before"])
+async def test_a_restored_journal_does_not_issue_what_was_aborted(
+    new_side: NewSide, monkeypatch: pytest.MonkeyPatch, proof: AbsenceProof, point: str
+) -> None:
+    brief = Limits(send_within=timedelta(milliseconds=200), native_call=timedelta(milliseconds=100))
+    side = await new_side(proof, limits=brief)
+    side.native.behave = lambda _: NativeRefusal("FULL", "not today", lasting=True)
+    copy = await with_copy(side, monkeypatch, point)
+    assert side.lookup.states() == ["ABORTED"]
+    side.native.behave = None
+    restored = await replace(side, url=copy).opened()
+    try:
+        (entry,) = await restored.settle()
+        assert entry.state is IssuanceState.REFUSED
+        assert (side.native.issued, len(side.native.calls)) == ([], 1)
+    finally:
+        await restored.close()
+
+
+async def test_a_repeat_by_the_client_does_not_send_again_either(
+    new_side: NewSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side = await new_side(AbsenceProof.SEARCH_TWICE)
+    copy = await with_copy(side, monkeypatch, "BEGIN.before")
+    restored = await replace(side, url=copy).opened()
+    try:
+        (entry,) = await restored.desk.issue(a_request())
+        assert entry.stage is Stage.SENDING
+        assert len(side.native.calls) == 1
+    finally:
+        await restored.close()
+
+
+async def test_the_plain_way_asks_for_no_lock_again(new_side: NewSide) -> None:
+    side = await new_side()
+    await side.desk.issue(a_request())
+    assert side.lookup.calls == ["resolve", "register", "record_outcomes", "acquire", "begin", "commit"]
+
+
+# -- Refusals by the lookup ------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_commit_succeeds_once_its_cause_is_mended(new_side: NewSide) -> None:
+    side = await new_side()
+    side.lookup.during = lambda name: side.lookup.spoil("HELD") if name == "commit" else None
+    (entry,) = await side.desk.issue(a_request())
+    assert entry.stage is Stage.MADE
+    assert "commit refused: LOCK_STATE_WRONG" in [row.detail for row in await side.journal.history(entry.issuance_id)]
+    side.lookup.during = None
+    side.lookup.spoil("ISSUING")
+    await side.recover()
+    assert [each.state for each in await side.entries()] == [IssuanceState.ISSUED]
+
+
+async def test_a_refused_abort_succeeds_once_its_cause_is_mended(new_side: NewSide) -> None:
+    side = await new_side()
+    side.native.behave = lambda _: NativeRefusal("NO", "never", lasting=True)
+    side.lookup.during = lambda name: side.lookup.spoil("HELD") if name == "abort" else None
+    (entry,) = await side.desk.issue(a_request())
+    assert entry.stage is Stage.ABSENT
+    side.lookup.during = None
+    side.lookup.spoil("ISSUING")
+    await side.recover()
+    assert [each.state for each in await side.entries()] == [IssuanceState.REFUSED]
+    assert side.lookup.states() == ["ABORTED"]
+
+
+async def test_an_abort_that_is_told_as_done_or_committed_is_looked_into(new_side: NewSide) -> None:
+    side = await new_side()
+    side.native.behave = lambda _: NativeRefusal("NO", "never", lasting=True)
+    side.lookup.during = lambda name: side.lookup.spoil("ISSUED") if name == "abort" else None
+    (entry,) = await side.desk.issue(a_request())
+    # As after an abort of a supplement: the lock is ISSUED, and nothing stands there under this token.
+    assert entry.stage is Stage.REFUSED
+    grant = Grant(entry.lock, entry.fencing_token)
+    token = entry.fencing_token
+    assert not LockNow(LockState.ISSUED, token, frozenset({token})).is_over_without_issuance(token)
+    assert not LockNow(LockState.ISSUED, token + 1, frozenset({token})).is_over_without_issuance(token)
+    assert not LockNow(LockState.ISSUING, token).is_over_without_issuance(token)
+    assert LockNow(LockState.ISSUING, token + 1).is_over_without_issuance(grant.fencing_token)
+    assert LockNow(LockState.ABORTED, token).is_over_without_issuance(token)
+
+
+# -- One batch that cannot be worked on ------------------------------------------------------------------------------
+
+
+async def test_batches_that_fail_do_not_hold_up_the_others(new_side: NewSide) -> None:
+    side = await new_side()
+    side.native.behave = lambda _: NativeUnknown("timed out")
+    for number in range(5):
+        await side.desk.issue(a_request(an_order(f"P{number}"), request_id=f"request-{number}"))
+    (good,) = await side.entries(5)
+    void = side.native.void
+
+    async def fail_for_four(reference: str) -> NativeIssuance | None:
+        if reference != good.reference:
+            raise RuntimeError("a bug")
+        return await void(reference)
+
+    side.native.void = fail_for_four  # type: ignore[method-assign,assignment]
+    for _ in range(200):
+        await side.recovery.step()
+        await asyncio.sleep(0.01)
+        if (await side.entries(5))[0].stage in FINAL:
+            break
+    assert (await side.entries(5))[0].stage is Stage.REFUSED
+    (bad,) = await side.entries(1)
+    assert bad.attempts > 0
+    assert "put off: failed: RuntimeError" in [row.detail for row in await side.journal.history(bad.issuance_id)]
+
+
+# -- What the lookup would not take ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 1023 + " y", " x\n\x00y\u200bz ", "序列号" * 400, "a\u2028b" + " " * 2000], ids=range(4)
+)
+def test_evidence_is_fit_for_the_lookup(text: str) -> None:
+    faults = Faults()
+    faults.text("evidence.detail", evidence_of(EvidenceKind.NATIVE_REFUSED, text).detail, max_length=1024)
+    faults.raise_if_any()
+
+
+UNFIT: Final = ("x" * 129, " x", "x ", "x\ty", "x\u200by", "x\u2028y")
+
+
+@pytest.mark.parametrize("text", [*UNFIT, "x" * 128, "x y", "绿证 1", "x\u00a0y"])
+def test_texts_of_a_native_issuance_are_judged_as_the_lookup_does(text: str) -> None:
+    faults = Faults()
+    faults.text("series", text, max_length=128)
+    issuance = NativeIssuance(text, "r", 1, "P1", MARCH, 1, (UnitBlock(text, 1, 1),))
+    assert bool(beyond_limits(issuance)) is faults.any() is (text in UNFIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("native_issuance_id", ""), ("native_issuance_id", "N" * 129), ("native_issuance_id", "N1\n"),
+     ("blocks", tuple(UnitBlock("S", 2 * n, 2 * n) for n in range(65))), ("blocks", (UnitBlock(" S", 1, 65),))],
+)  # fmt: skip
+async def test_an_issuance_that_cannot_be_committed_is_a_doubt_and_an_error(
+    new_side: NewSide, caplog: pytest.LogCaptureFixture, name: str, value: Any
+) -> None:
+    side = await new_side()
+
+    def oversized(order: NativeOrder) -> NativeResult:
+        side.native.make(order)
+        side.native.issued = [replace(each, **{name: value}) for each in side.native.issued]
+        return side.native.issued[0]
+
+    side.native.quantity, side.native.carried_in = 65_000, 0
+    side.native.behave = oversized
+    await in_doubt(side)
+    await side.recover()
+    assert [entry.stage for entry in await side.entries()] == [Stage.UNKNOWN]
+    assert side.lookup.states() == ["ISSUING"]
+    assert "commit" not in side.lookup.calls
+    errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 2, "told when it was issued, and when recovery found it"
+
+
+# -- Clocks around the irrevocable call ------------------------------------------------------------------------------
+
+
+async def test_a_call_may_take_effect_so_long_after_its_end(new_side: NewSide) -> None:
+    longest = timedelta(seconds=60)
+    side = await new_side(AbsenceProof.SEARCH_TWICE, longest_under_way=longest)
+    clock = await driven(side)
+    side.native.behave = lambda _: NativeUnknown("timed out")
+    side.native.during = lambda _: clock.pass_by(40)
+    (entry,) = await side.desk.issue(a_request())
+    assert entry.stage is Stage.UNKNOWN
+    assert entry.absent_after is not None
+    assert entry.absent_after >= clock.time + longest
+
+
+async def test_the_time_of_begin_is_never_later_than_begin(new_side: NewSide) -> None:
+    side = await new_side()
+    clock = await driven(side)
+    begun: list[datetime] = []
+
+    def take_time(name: str) -> None:
+        if name == "begin":
+            begun.append(clock.time)
+            clock.pass_by(20)
+
+    side.lookup.during = take_time
+    (entry,) = await side.desk.issue(a_request())
+    assert entry.begin_time is not None
+    assert entry.begin_time <= begun[0]
+
+
+async def test_a_search_counts_from_its_start(new_side: NewSide) -> None:
+    side = await new_side(AbsenceProof.SEARCH_TWICE, longest_under_way=timedelta(seconds=60))
+    clock = await driven(side)
+    side.native.behave = lambda _: NativeUnknown("timed out")
+    await in_doubt(side)
+    started: list[datetime] = []
+
+    def take_time(name: str) -> None:
+        if name == "find":
+            started.append(clock.time)
+            clock.pass_by(40)
+
+    side.native.during = take_time
+    await side.recover()
+    (entry,) = await side.entries()
+    assert entry.not_found_time is not None
+    assert entry.not_found_time <= started[0]
+    # The second search ends after the longest way, but began before its end: no proof.
+    await side.recover()
+    (entry,) = await side.entries()
+    assert entry.absent_after is not None
+    assert started[1] < entry.absent_after < clock.time
+    assert entry.stage is Stage.UNKNOWN
+    await side.recover()
+    assert [each.stage for each in await side.entries()] == [Stage.REFUSED]

@@ -5,7 +5,7 @@ from typing import Final, Self, TypeVar
 
 import grpc
 
-from soleclaim.core.errors import Reason
+from soleclaim.core.errors import REASONS
 from soleclaim.core.identity import Caller
 from soleclaim.rpc.channel import open_channel
 from soleclaim.rpc.status import RemoteRefusal, from_call
@@ -17,18 +17,6 @@ _Response = TypeVar("_Response")
 # The transport's own codes after which nobody can say whether the request took effect.
 _UNKNOWN_CODES: Final = frozenset(
     {"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN", "CANCELLED", "DATA_LOSS", "RESOURCE_EXHAUSTED"}
-)
-# Reasons that tell nothing of the outcome: the far side does not know either (a failed COMMIT), or it speaks of
-# this attempt only, while one before it, repeated by the transport, may have taken effect.
-_UNKNOWN_REASONS: Final = frozenset(
-    {
-        Reason.INTERNAL,
-        Reason.STORE_BUSY,
-        Reason.LOOKUP_UNAVAILABLE,
-        Reason.ADAPTER_STANDING_BY,
-        Reason.DEADLINE_TOO_SHORT,
-        Reason.TOO_MANY_CALLS,
-    }
 )
 
 
@@ -49,7 +37,7 @@ class RemoteUnavailable(Exception):
 def translate(error: grpc.aio.AioRpcError) -> RemoteRefusal | RemoteUnavailable:
     """What a failed call means: a refusal is certain, all else is unknown."""
     refusal = from_call(error)
-    if refusal.reason in _UNKNOWN_REASONS:
+    if refusal.reason is not None and REASONS[refusal.reason].tells_nothing:
         return RemoteUnavailable(refusal.code, refusal.message_en, refusal=refusal)
     if refusal.reason is None and refusal.code in _UNKNOWN_CODES:
         return RemoteUnavailable(refusal.code, refusal.message_en)

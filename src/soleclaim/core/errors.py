@@ -67,6 +67,9 @@ class ReasonRow:
     remedy_zh: str
     retryable: bool = False
     """Whether the same request may succeed later, unchanged except for a new request id."""
+    tells_nothing: bool = False
+    """Whether it leaves open if the request took effect: the far side does not know either (a failed COMMIT), or it
+    speaks of this attempt only, while one before it, repeated by the transport, may have taken effect."""
 
 
 REASONS: Final[dict[Reason, ReasonRow]] = {
@@ -311,6 +314,7 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "call the active process; this one takes over when the lease ends",
         "请调用当前工作的进程；租约结束后本进程接替",
         retryable=True,
+        tells_nothing=True,
     ),
     Reason.LOOKUP_UNAVAILABLE: ReasonRow(
         "UNAVAILABLE",
@@ -319,6 +323,7 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "try again with the same request_id",
         "请以相同的 request_id 重试",
         retryable=True,
+        tells_nothing=True,
     ),
     Reason.STORE_BUSY: ReasonRow(
         "UNAVAILABLE",
@@ -327,6 +332,7 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "try again with the same request_id",
         "请以相同的 request_id 重试",
         retryable=True,
+        tells_nothing=True,
     ),
     Reason.DEADLINE_TOO_SHORT: ReasonRow(
         "DEADLINE_EXCEEDED",
@@ -335,6 +341,7 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "call again with a longer deadline and the same request_id",
         "请以相同的 request_id 和更长的时限重试",
         retryable=True,
+        tells_nothing=True,
     ),
     Reason.TOO_MANY_CALLS: ReasonRow(
         "RESOURCE_EXHAUSTED",
@@ -343,6 +350,7 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "wait and try again with the same request_id",
         "请稍候以相同的 request_id 重试",
         retryable=True,
+        tells_nothing=True,
     ),
     Reason.INTERNAL: ReasonRow(
         "INTERNAL",
@@ -350,6 +358,7 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "内部错误；跟踪号 {trace_id}",
         "tell the operator the trace id; repeat with the same request_id",
         "请将跟踪号告知运营方；可以相同的 request_id 重试",
+        tells_nothing=True,
     ),
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from soleclaim.core.errors import DomainError, Reason
-from soleclaim.registry.domain import FINAL, BatchId, Entry, IssuanceState, Request, Step
+from soleclaim.registry.domain import FINAL, BatchId, Entry, IssuanceState, Request, Stage, Step
 from soleclaim.registry.journal import Lease
 from soleclaim.registry.lease import LeaseKeeper
 from soleclaim.registry.lookup import LookupUnavailable
@@ -47,13 +47,13 @@ class IssuanceDesk:
             lease = self._keeper.current()
         # 3. Journal: request id, payload hash and intent are durable before anything leaves the process.
         with at(Step.JOURNAL):
-            batch_id = await self._tools.journal.accept(lease, request)
+            batch_id, is_new = await self._tools.journal.accept(lease, request)
         entries = await self._tools.journal.read_batch(batch_id)
         if self.is_busy(batch_id) or any(entry.state is IssuanceState.PENDING for entry in entries):
             # 2. and 4. to 8. A repeat joins the task that is at work, or goes on where it stopped.
             unanswered = False
             try:
-                await asyncio.shield(self.work_on(batch_id, lambda: self._drive(batch_id, lease)))
+                await asyncio.shield(self.work_on(batch_id, lambda: self._drive(batch_id, lease, is_new=is_new)))
             except LookupUnavailable:
                 unanswered = True
             entries = await self._tools.journal.read_batch(batch_id)
@@ -61,8 +61,10 @@ class IssuanceDesk:
                 raise DomainError(Reason.LOOKUP_UNAVAILABLE)
         return entries
 
-    async def _drive(self, batch_id: BatchId, lease: Lease) -> None:
-        await drive(Work(self._tools, lease, await self._tools.journal.read_batch(batch_id)))
+    async def _drive(self, batch_id: BatchId, lease: Lease, *, is_new: bool) -> None:
+        entries = await self._tools.journal.read_batch(batch_id)
+        untouched = all(entry.stage is Stage.ACCEPTED for entry in entries)
+        await drive(Work(self._tools, lease, entries, is_new=is_new and untouched))
 
     def is_busy(self, batch_id: BatchId) -> bool:
         """Whether a task is at work on the batch."""

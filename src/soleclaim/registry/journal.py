@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from soleclaim.core.activity_id import ActivityId
 from soleclaim.core.errors import DomainError, Reason
@@ -41,6 +41,13 @@ class Lease:
         """Raises ``LeaseLost`` when the lease may have ended. Immediate; call it right before what cannot be undone."""
         if elapsed_s() >= self.valid_until_s:
             raise LeaseLost(self.registry)
+
+
+class Accepted(NamedTuple):
+    """The batch that a request became. ``is_new``: by this very call, so nothing was done for it before."""
+
+    batch_id: BatchId
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class Journal(Protocol):
     async def release_lease(self, lease: Lease) -> None:
         """End it now, so that a twin need not wait. Nothing happens when it was lost before."""
 
-    async def accept(self, lease: Lease, request: Request) -> BatchId:
+    async def accept(self, lease: Lease, request: Request) -> Accepted:
         """Journal a request and its intent, or find the batch it became before.
 
         Of two concurrent callers with one (caller, request_id) both get the same batch. Same id with another

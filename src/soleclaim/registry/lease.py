@@ -49,8 +49,8 @@ class LeaseKeeper:
             return False
         return True
 
-    async def step(self) -> None:
-        """Renew the lease or try to take it, once."""
+    async def step(self) -> bool:
+        """Renew the lease or try to take it, once. False when the store did not answer."""
         try:
             if self._lease is None:
                 self._lease = await self._journal.take_lease(self._holder, self._times.ttl)
@@ -64,12 +64,15 @@ class LeaseKeeper:
         except DomainError as error:
             # The store is busy or away: the lease runs on by itself until its end, then ``current`` refuses.
             _LOG.warning("registry %s: lease not renewed: %s", self._registry, error.message_en)
+            return False
+        return True
 
     async def run(self) -> None:
         """Keep going until cancelled. Ends with ``JournalFault`` when the journal is another registry's."""
         while True:
-            await self.step()
-            await asyncio.sleep(self._times.renew_every.total_seconds())
+            answered = await self.step()
+            pause = self._times.renew_every if answered else self._times.renew_every / 4
+            await asyncio.sleep(pause.total_seconds())
 
     async def release(self) -> None:
         """Give the lease up at an orderly stop, so that a twin need not wait for its end."""

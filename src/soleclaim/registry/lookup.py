@@ -49,6 +49,35 @@ class Grant:
     supplement: bool = False
 
 
+class LockState(Enum):
+    """The state of a lock at the lookup."""
+
+    HELD = "HELD"
+    ISSUING = "ISSUING"
+    ISSUED = "ISSUED"
+    RELEASED = "RELEASED"
+    EXPIRED = "EXPIRED"
+    ABORTED = "ABORTED"
+
+
+@dataclass(frozen=True, slots=True)
+class LockNow:
+    """A lock as it stands at present; ``fencing_token`` is that of its last grant."""
+
+    state: LockState
+    fencing_token: int
+    committed_tokens: frozenset[int] = frozenset()
+
+    def is_issuing(self, token: int) -> bool:
+        """Whether this very grant is begun and not ended: the one state in which a native call is allowed."""
+        return self.state is LockState.ISSUING and self.fencing_token == token
+
+    def is_over_without_issuance(self, token: int) -> bool:
+        """Whether this grant was ended with nothing committed under it."""
+        open_still = self.fencing_token == token and self.state in (LockState.HELD, LockState.ISSUING)
+        return not open_still and token not in self.committed_tokens
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """A native issuance to commit under a grant."""
@@ -70,8 +99,12 @@ class Lookup(Protocol):
     """The lookup as one registry sees it. Safe for concurrent use within one event loop.
 
     Mutations take 1 to 1,000 items and answer each in order: done, or the refusal, after which nothing was changed
-    for that item. They are idempotent by ``request_id``, which must come with the very same items again. All
-    methods raise ``LookupUnavailable``. A refusal of the whole call is given for every item.
+    for that item. They are idempotent by ``request_id``, which must come with the very same items again, and a
+    refusal is repeated too: whoever tries again after one takes a new id. All methods raise ``LookupUnavailable``.
+
+    A refusal of the whole call is given for every item while nothing can have been issued yet (``register``,
+    ``record_outcomes``, ``acquire``). From ``begin`` on it says nothing about any item (a wrong certificate today
+    does not undo what took effect yesterday), and is ``LookupUnavailable``.
     """
 
     async def resolve(self, native_project_id: str) -> ActivityId | None:
@@ -94,6 +127,9 @@ class Lookup(Protocol):
 
     async def abort(self, request_id: str, absent: Sequence[Absent]) -> list[Refusal | None]:
         """ISSUING to ABORTED, with evidence."""
+
+    async def locks(self, names: Sequence[str]) -> list[LockNow]:
+        """How these locks of this registry stand at present, in order: never a stored answer."""
 
     async def check(self, wish: LockWish) -> list[Refusal]:
         """Every reason for which this wish would be refused now; changes nothing."""

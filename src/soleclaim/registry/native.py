@@ -2,16 +2,30 @@
 
 An implementation lives in ``soleclaim.natives.<code>``; it speaks the registry's own protocol and knows
 nothing of locks. All periods are UTC instants here: the implementation converts civil dates.
+
+Limits of what an issuance may say, because the ledger takes nothing else: ids and series of 1 to ``MAX_TEXT``
+characters, without control or formatting characters and without white space at either end; 1 to ``MAX_BLOCKS`` blocks.
+A registry whose records can exceed them needs a client that maps them (a hash of the id, adjoining ranges joined),
+always in the same way. An issuance beyond the limits can never be committed: it is treated as unknown and stays in
+doubt, with an error in the log, until its client is mended.
 """
 
+import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
+
+MAX_TEXT: Final = 128
+"""Characters of a native id or series."""
+MAX_BLOCKS: Final = 64
+"""Serial ranges of one issuance."""
+
+_UNFIT_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 class AbsenceProof(Enum):
@@ -90,6 +104,25 @@ class NativeIssuance:
     period: Period
     units: int
     blocks: tuple[UnitBlock, ...]
+
+
+def beyond_limits(issuance: NativeIssuance) -> list[str]:
+    """In what an issuance exceeds the limits above; empty when it fits."""
+    texts = {"native id": issuance.native_issuance_id} | {
+        f"series of block {number}": block.series for number, block in enumerate(issuance.blocks[:MAX_BLOCKS])
+    }
+    faults = [f"{name} is {why}" for name, text in texts.items() if (why := _unfit(text))]
+    if not 1 <= len(issuance.blocks) <= MAX_BLOCKS:
+        faults.append(f"it has {len(issuance.blocks)} serial blocks, not 1 to {MAX_BLOCKS}")
+    return faults
+
+
+def _unfit(text: str) -> str | None:
+    if not 1 <= len(text) <= MAX_TEXT:
+        return f"{len(text)} characters long, not 1 to {MAX_TEXT}"
+    if text != text.strip() or not _UNFIT_CATEGORIES.isdisjoint(map(unicodedata.category, text)):
+        return f"unfit for the ledger, it has white space at an end or control characters: {text!r}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from soleclaim.core.errors import DomainError
+from soleclaim.core.errors import DomainError, Reason
 from soleclaim.registry.desk import IssuanceDesk, unfinished
-from soleclaim.registry.domain import BatchId, Entry, EvidenceKind, RecoveryStep, Stage
+from soleclaim.registry.domain import BatchId, Entry, EvidenceKind, RecoveryStep, Refusal, Stage
 from soleclaim.registry.journal import Lease
 from soleclaim.registry.lease import LeaseKeeper
 from soleclaim.registry.lookup import LookupUnavailable
@@ -36,6 +36,7 @@ from soleclaim.registry.workflow import Tools, Work, at, drive, each, issue, mad
 _LOG = logging.getLogger(__name__)
 
 _DOUBT: Final = (Stage.SENDING, Stage.UNKNOWN)
+_NO_WRITING: Final = frozenset({Reason.ADAPTER_STANDING_BY, Reason.STORE_BUSY})
 
 IN_DOUBT: Final = Gauge(
     "soleclaim_registry_in_doubt",
@@ -104,6 +105,12 @@ class Recovery:
         except LookupUnavailable as error:
             await self._put_off(work, f"the lookup does not answer: {error}")
             raise
+        except Exception as error:
+            # A bug, perhaps met by these entries alone: first in the queue for ever, they would hold up all others.
+            if not (isinstance(error, DomainError) and error.reason in _NO_WRITING):
+                fresh = Work(self._tools, lease, await self._tools.journal.read_batch(batch_id))
+                await self._put_off(fresh, f"failed: {type(error).__name__}")
+            raise
         await self._put_off(work, "no proof yet")
 
     async def _settle(self, work: Work, entries: Sequence[Entry]) -> None:
@@ -150,6 +157,12 @@ async def settle(tools: Tools, lease: Lease, entry: Entry) -> Entry:
                 found = await tools.native.void(entry.reference)
                 return _made_or(entry, found, _voided(entry))
             case AbsenceProof.RESEND:
+                (lock,) = await tools.lookup.locks([entry.lock])
+                if not lock.is_issuing(entry.fencing_token):
+                    # The journal was restored. To send now would be to issue without a lock.
+                    ended = lock.is_over_without_issuance(entry.fencing_token)
+                    absent = _ended_before(entry) if ended else entry
+                    return _made_or(entry, await tools.native.find(entry.reference), absent)
                 lease.check()
                 return await _resend(tools, entry)
             case AbsenceProof.SEARCH_TWICE:
@@ -172,6 +185,11 @@ def _made_or(entry: Entry, found: NativeIssuance | None, absent: Entry) -> Entry
         _LOG.error("%s: the native registry has an issuance with this reference, but %s", entry.reference, why)
         return entry
     return made(entry, found)
+
+
+def _ended_before(entry: Entry) -> Entry:
+    evidence = f"{entry.reference}: not found, and the lookup has the proof of an earlier abort"
+    return replace(entry, stage=Stage.REFUSED, refusal=Refusal.of(Reason.ISSUANCE_PROVEN_ABSENT, evidence=evidence))
 
 
 def _voided(entry: Entry) -> Entry:

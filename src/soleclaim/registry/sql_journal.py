@@ -41,7 +41,7 @@ from soleclaim.registry.domain import (
     refuse_reused_request_id,
     stages_of,
 )
-from soleclaim.registry.journal import HistoryRow, InDoubt, JournalFault, Lease, LeaseLost, elapsed_s
+from soleclaim.registry.journal import Accepted, HistoryRow, InDoubt, JournalFault, Lease, LeaseLost, elapsed_s
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MAX_DETAIL: Final = 1024
@@ -257,6 +257,8 @@ class SqlJournal:
                 sa.update(LEASE).where(*_is_valid(lease, now)).values(expire_time=now + _span(ttl))
             )
             if renewed.rowcount != 1:
+                # Tasks under way hold this very object: they must see it too, before the next native call.
+                lease.valid_until_s = 0.0
                 raise LeaseLost(lease.registry)
         lease.valid_until_s = asked_s + ttl.total_seconds()
 
@@ -269,7 +271,7 @@ class SqlJournal:
 
     # -- Writing ------------------------------------------------------------------------------------------------
 
-    async def accept(self, lease: Lease, request: Request) -> BatchId:
+    async def accept(self, lease: Lease, request: Request) -> Accepted:
         """See ``Journal``."""
         async with self._writing() as connection:
             now = await self._now(connection)
@@ -306,7 +308,7 @@ class SqlJournal:
                     sa.insert(HISTORY),
                     [{"issuance_id": row["issuance_id"], "detail": "request journalled", **history} for row in rows],
                 )
-                return BatchId(batch_id)
+                return Accepted(BatchId(batch_id), is_new=True)
             stored = (
                 await connection.execute(
                     sa.select(BATCH.c.batch_id, BATCH.c.payload_hash).where(
@@ -315,7 +317,7 @@ class SqlJournal:
                 )
             ).one()
             refuse_reused_request_id(request, stored.payload_hash)
-            return BatchId(stored.batch_id)
+            return Accepted(BatchId(stored.batch_id), is_new=False)
 
     async def record(self, lease: Lease, entries: Sequence[Entry], detail: str) -> list[Entry]:
         """See ``Journal``."""

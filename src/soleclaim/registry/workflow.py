@@ -41,6 +41,7 @@ from soleclaim.registry.native import (
     NativeResult,
     NativeUnavailable,
     NativeUnknown,
+    beyond_limits,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +52,8 @@ _R = TypeVar("_R")
 _READS_AT_ONCE: Final = 16
 """Reads from the native registry or the lookup under way at once, per batch."""
 _MAX_EVIDENCE: Final = 1024
+_PERHAPS_ABORTED: Final = frozenset({Reason.LOCK_STATE_WRONG, Reason.FENCING_TOKEN_STALE})
+"""What a second abort of the same grant is refused with, when the first took effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,11 @@ def at(step: Step | RecoveryStep) -> Iterator[None]:
 class Work:
     """The entries of one batch while somebody works on them. Changes become durable, then visible here."""
 
-    def __init__(self, tools: Tools, lease: Lease, entries: Sequence[Entry]) -> None:
+    def __init__(self, tools: Tools, lease: Lease, entries: Sequence[Entry], *, is_new: bool = False) -> None:
+        """``is_new``: the batch was accepted just now, so nobody can have done anything for it before."""
         self.tools = tools
         self.lease = lease
+        self.is_new = is_new
         self._entries = {entry.issuance_id: entry for entry in entries}
 
     def at_stage(self, *stages: Stage) -> list[Entry]:
@@ -154,6 +159,8 @@ async def drive(work: Work) -> None:
 
     # 7. Native issue. First it is durable that a call may be under way and until when it could take effect; then,
     #    with nothing in between, lease and time are checked again and the call is made.
+    if not work.is_new:
+        await _doubt_what_was_begun_before(work)
     if entries := work.at_stage(Stage.ISSUING):
         send_until_s, sending = await _journal_sending(work, entries)
         # Each chunk's results are journalled as they come: what is known does not wait for what is slow.
@@ -173,22 +180,46 @@ async def conclude(work: Work) -> None:
     if entries := work.at_stage(Stage.MADE):
         facts = [Made(_grant(entry), entry.native_issuance_id, entry.blocks) for entry in entries]
         with at(Step.COMMIT):
-            committed = await lookup.commit(lookup_request_id(Step.COMMIT.name, entries), facts)
-        done = [replace(entry, stage=Stage.ISSUED) for entry, no in zip(entries, committed, strict=True) if no is None]
-        await work.record(done, "committed")
-        _tell_not_taken("commit", entries, committed)
+            committed = await lookup.commit(_try_id(Step.COMMIT.name, entries), facts)
+        await _concluded(work, "commit", Stage.ISSUED, entries, committed)
     if entries := work.at_stage(Stage.ABSENT):
         # One call each: their number may grow from one try to the next, and a repeated call must be the same call.
         with at(Step.COMMIT):
             aborted = await each(entries, lambda entry: _abort(lookup, entry))
-        done = [replace(entry, stage=Stage.REFUSED) for entry, no in zip(entries, aborted, strict=True) if no is None]
-        await work.record(done, "aborted")
-        _tell_not_taken("abort", entries, aborted)
+        await _concluded(work, "abort", Stage.REFUSED, entries, aborted)
+
+
+def _try_id(step: str, entries: Sequence[Entry]) -> str:
+    """The request id of this try. The next one, after anything was journalled about an entry, has another.
+
+    A refusal is an answer that the lookup repeats for its request id; what it refuses today may be right tomorrow.
+    """
+    return lookup_request_id(step, entries, [entry.version for entry in entries])
 
 
 async def _abort(lookup: Lookup, entry: Entry) -> Refusal | None:
-    answers = await lookup.abort(lookup_request_id("ABORT", [entry]), [Absent(_grant(entry), _evidence(entry))])
-    return answers[0]
+    (refusal,) = await lookup.abort(_try_id("ABORT", [entry]), [Absent(_grant(entry), _evidence(entry))])
+    if refusal is not None and refusal.reason in _PERHAPS_ABORTED:
+        # An earlier try took effect, and its answer was lost?
+        (lock,) = await lookup.locks([entry.lock])
+        if lock.is_over_without_issuance(entry.fencing_token):
+            return None
+    return refusal
+
+
+async def _concluded(
+    work: Work, action: str, stage: Stage, entries: Sequence[Entry], answers: Sequence[Refusal | None]
+) -> None:
+    """Journal how a commit or an abort went. What the lookup refused although it is a fact natively stays, and
+    recovery keeps trying: a person must look.
+    """
+    pairs = list(zip(entries, answers, strict=True))
+    await work.record([replace(entry, stage=stage) for entry, refusal in pairs if refusal is None], f"{action} done")
+    refused = [(entry, refusal) for entry, refusal in pairs if refusal is not None]
+    for entry, refusal in refused:
+        _LOG.error("%s: the lookup refused the %s: %s", entry.reference, action, refusal.error().message_en)
+    reasons = ", ".join(sorted({refusal.reason.value for _, refusal in refused}))
+    await work.record([entry for entry, _ in refused], f"{action} refused: {reasons}")
 
 
 # -- 2. Identity and outcome -----------------------------------------------------------------------------------------
@@ -270,6 +301,40 @@ async def _measure(tools: Tools, entries: Sequence[Entry]) -> list[Measured | Re
 # -- 7. Native issue -------------------------------------------------------------------------------------------------
 
 
+async def _doubt_what_was_begun_before(work: Work) -> None:
+    """Make a doubt of every begun entry that may have been sent by somebody whom this journal does not remember.
+
+    A journal that was restored, or failed over to a copy that lags, stands before what was done already. Begin then
+    gave its stored answer. So nothing goes on unless the lock is ISSUING *now* and the reference is not in use.
+    """
+    entries = work.at_stage(Stage.ISSUING)
+    if not entries:
+        return
+    tools = work.tools
+    locks = await tools.lookup.locks([entry.lock for entry in entries])
+    unused = await each(entries, lambda entry: _is_unused(tools, entry))
+    doubtful = [
+        entry
+        for entry, lock, is_unused in zip(entries, locks, unused, strict=True)
+        if not (is_unused and lock.is_issuing(entry.fencing_token))
+    ]
+    for entry in doubtful:
+        _LOG.error("%s: may have been sent before, which this journal does not show; was it restored?", entry.reference)
+    limits = tools.limits
+    longest = limits.send_within + limits.native_call + tools.native.capabilities.longest_under_way
+    absent_after = await tools.journal.now() + longest
+    await work.record(
+        [replace(entry, stage=Stage.SENDING, absent_after=absent_after) for entry in doubtful], "perhaps sent before"
+    )
+
+
+async def _is_unused(tools: Tools, entry: Entry) -> bool:
+    try:
+        return await tools.native.find(entry.reference) is None
+    except NativeUnavailable:
+        return False
+
+
 async def _journal_sending(work: Work, entries: Sequence[Entry]) -> tuple[float, list[Entry]]:
     """Make durable that calls may be under way. Gives the last moment to send, by ``elapsed_s``, and what to send."""
     limits, capabilities = work.tools.limits, work.tools.native.capabilities
@@ -320,14 +385,19 @@ async def issue(tools: Tools, entries: Sequence[Entry]) -> list[NativeResult]:
         return [NativeUnknown("no answer within the adapter's own limit")] * len(orders)
     if len(results) != len(orders):
         return [NativeUnknown(f"{len(results)} results for {len(orders)} orders")] * len(orders)
-    return [
-        NativeUnknown(why) if isinstance(result, NativeIssuance) and (why := misfit(entry, result)) else result
-        for entry, result in zip(entries, results, strict=True)
-    ]
+    return [_checked(entry, result) for entry, result in zip(entries, results, strict=True)]
+
+
+def _checked(entry: Entry, result: NativeResult) -> NativeResult:
+    why = misfit(entry, result) if isinstance(result, NativeIssuance) else None
+    if why is None:
+        return result
+    _LOG.error("%s: the native registry says that it issued, but %s", entry.reference, why)
+    return NativeUnknown(why)
 
 
 def misfit(entry: Entry, found: NativeIssuance) -> str | None:
-    """In what a native issuance differs from its order; ``None`` when it is the one that was ordered."""
+    """Why a native issuance cannot be committed: not the one that was ordered, or beyond the port's limits."""
     pairs = {
         "reference": (found.external_reference, entry.reference),
         "token": (found.fencing_token, entry.fencing_token),
@@ -339,6 +409,7 @@ def misfit(entry: Entry, found: NativeIssuance) -> str | None:
     wrong = [f"{name} is {is_} and should be {should}" for name, (is_, should) in pairs.items() if is_ != should]
     if first_overlap(found.blocks) is not None:
         wrong.append("serials overlap")
+    wrong += beyond_limits(found)
     return "; ".join(wrong) or None
 
 
@@ -380,8 +451,9 @@ def proven_absent(entry: Entry, kind: EvidenceKind, detail: str) -> Entry:
 
 
 def evidence_of(kind: EvidenceKind, detail: str) -> Evidence:
-    """Evidence whose text is fit to be kept: one line, at most 1,024 characters."""
-    return Evidence(kind, " ".join("".join(c if c.isprintable() else " " for c in detail).split())[:_MAX_EVIDENCE])
+    """Evidence whose text is fit to be kept: one line, at most 1,024 characters, no white space at either end."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in detail).split())
+    return Evidence(kind, line[:_MAX_EVIDENCE].rstrip())
 
 
 # -- Small hands -----------------------------------------------------------------------------------------------------
@@ -440,13 +512,6 @@ def _evidence(entry: Entry) -> Evidence:
     if entry.evidence is None:
         raise JournalFault(f"{entry.reference} has no evidence at stage {entry.stage.value}")
     return entry.evidence
-
-
-def _tell_not_taken(action: str, entries: Sequence[Entry], answers: Sequence[Refusal | None]) -> None:
-    """The lookup refused what is a fact natively: a person must look. The entry stays, and recovery keeps trying."""
-    for entry, refusal in zip(entries, answers, strict=True):
-        if refusal is not None:
-            _LOG.error("%s: the lookup refused the %s: %s", entry.reference, action, refusal.error().message_en)
 
 
 def _chunks(entries: Sequence[Entry], size: int) -> list[Sequence[Entry]]:

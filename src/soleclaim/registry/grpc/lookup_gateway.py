@@ -1,5 +1,7 @@
 """``Lookup`` over gRPC."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -13,23 +15,35 @@ from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb
 from soleclaim.api.lookup.v1 import registry_directory_service_pb2 as directory_pb
 from soleclaim.client import LookupClient, RemoteRefusal, RemoteUnavailable
 from soleclaim.core.activity_id import ActivityId, parse_activity_id
-from soleclaim.core.errors import Reason
+from soleclaim.core.errors import REASONS, Reason
 from soleclaim.registry.domain import EvidenceKind, Refusal
 from soleclaim.registry.grpc.convert import BASE_UNITS, from_refusal, to_declaration
 from soleclaim.registry.instruments import Instrument
-from soleclaim.registry.lookup import Absent, Grant, LockWish, LookupUnavailable, Made, RecordedOutcome
+from soleclaim.registry.lookup import (
+    Absent,
+    Grant,
+    LockNow,
+    LockState,
+    LockWish,
+    LookupUnavailable,
+    Made,
+    RecordedOutcome,
+)
 from soleclaim.registry.native import NativeProject
 from soleclaim.rpc.parse import to_interval
 from soleclaim.rpc.status import from_status
+
+_LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
 API_VERSION: Final = "v1"
 
-# The lookup answers these before it does anything: the same call again is the way on.
-_NOT_NOW: Final = frozenset(
-    {Reason.STORE_BUSY, Reason.TOO_MANY_CALLS, Reason.DEADLINE_TOO_SHORT, Reason.LOOKUP_UNAVAILABLE, Reason.INTERNAL}
-)
+_GETS_AT_ONCE: Final = 16
+"""Up to so many locks are read one by one; more are looked up among all that are under way."""
+_PAGE: Final = 500
+
+_STATES: Final = {lock_pb.IssuanceLockState.Value(f"ISSUANCE_LOCK_STATE_{state.value}"): state for state in LockState}
 
 _EVIDENCE: Final = {
     EvidenceKind.NATIVE_REFUSED: lock_pb.ABSENCE_EVIDENCE_KIND_NATIVE_REFUSED,
@@ -119,7 +133,7 @@ class LookupGateway:
                 lock_pb.BeginIssuanceRequest(name=grant.lock, fencing_token=grant.fencing_token) for grant in grants
             ],
         )
-        return await self._batch(self._client.locks.BatchBeginIssuances, request, _done)
+        return await self._batch(self._client.locks.BatchBeginIssuances, request, _done, whole_tells=False)
 
     async def commit(self, request_id: str, made: Sequence[Made]) -> list[Refusal | None]:
         """See ``Lookup``."""
@@ -138,7 +152,7 @@ class LookupGateway:
                 for each in made
             ],
         )
-        return await self._batch(self._client.locks.BatchCommitIssuances, request, _done)
+        return await self._batch(self._client.locks.BatchCommitIssuances, request, _done, whole_tells=False)
 
     async def abort(self, request_id: str, absent: Sequence[Absent]) -> list[Refusal | None]:
         """See ``Lookup``."""
@@ -153,7 +167,19 @@ class LookupGateway:
                 for each in absent
             ],
         )
-        return await self._batch(self._client.locks.BatchAbortIssuances, request, _done)
+        return await self._batch(self._client.locks.BatchAbortIssuances, request, _done, whole_tells=False)
+
+    async def locks(self, names: Sequence[str]) -> list[LockNow]:
+        """See ``Lookup``."""
+        try:
+            known = await self._issuing() if len(names) > _GETS_AT_ONCE else {}
+            for start in range(0, len(names), _GETS_AT_ONCE):
+                rest = [name for name in names[start : start + _GETS_AT_ONCE] if name not in known]
+                known.update(zip(rest, await asyncio.gather(*map(self._lock, rest)), strict=True))
+        except RemoteRefusal as refusal:
+            _LOG.error("the lookup does not tell how this registry's locks stand: %s", refusal)
+            raise LookupUnavailable(f"reading locks refused: {refusal}") from refusal
+        return [known[name] for name in names]
 
     async def check(self, wish: LockWish) -> list[Refusal]:
         """See ``Lookup``."""
@@ -176,6 +202,24 @@ class LookupGateway:
 
     # -- Inside -------------------------------------------------------------------------------------------------
 
+    async def _lock(self, name: str) -> LockNow:
+        return _lock_now(
+            await self._call(self._client.locks.GetIssuanceLock, lock_pb.GetIssuanceLockRequest(name=name))
+        )
+
+    async def _issuing(self) -> dict[str, LockNow]:
+        """All locks of this registry in ISSUING, by name."""
+        request = lock_pb.ListIssuanceLocksRequest(
+            registry=self._registry, state=lock_pb.ISSUANCE_LOCK_STATE_ISSUING, page_size=_PAGE
+        )
+        found: dict[str, LockNow] = {}
+        while True:
+            page = await self._call(self._client.locks.ListIssuanceLocks, request)
+            found |= {lock.name: _lock_now(lock) for lock in page.issuance_locks}
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
     def _to_acquire(self, wish: LockWish) -> lock_pb.AcquireIssuanceLockRequest:
         return lock_pb.AcquireIssuanceLockRequest(
             registry=self._registry,
@@ -194,15 +238,21 @@ class LookupGateway:
         except RemoteUnavailable as error:
             raise LookupUnavailable(str(error)) from error
         except RemoteRefusal as refusal:
-            if refusal.reason is None or refusal.reason in _NOT_NOW:
+            if refusal.reason is None or REASONS[refusal.reason].tells_nothing:
                 raise LookupUnavailable(str(refusal)) from refusal
             raise
 
-    async def _batch(self, method: Any, request: Any, read: Callable[[Any], _T]) -> list[_T | Refusal]:
-        """One answer per item. A refusal of the whole call is every item's."""
+    async def _batch(
+        self, method: Any, request: Any, read: Callable[[Any], _T], *, whole_tells: bool = True
+    ) -> list[_T | Refusal]:
+        """One answer per item. ``whole_tells``: a refusal of the whole call is every item's; else it is no answer."""
         try:
             response = await self._call(method, request)
         except RemoteRefusal as refusal:
+            if not whole_tells:
+                name = request.DESCRIPTOR.name
+                _LOG.error("the lookup refuses %s as a whole, which says nothing of its items: %s", name, refusal)
+                raise LookupUnavailable(f"{name} refused as a whole: {refusal}") from refusal
             return [from_refusal(refusal)] * len(request.requests)
         results: Iterable[Any] = response.results
         answers = [_refused(result.error) if result.HasField("error") else read(result) for result in results]
@@ -217,9 +267,16 @@ def _done(_result: object) -> None:
 
 def _refused(status: status_pb2.Status) -> Refusal:
     remote = from_status(status)
-    if remote.reason in _NOT_NOW:
+    if remote.reason is not None and REASONS[remote.reason].tells_nothing:
         raise LookupUnavailable(str(remote))
     return from_refusal(remote)
+
+
+def _lock_now(lock: lock_pb.IssuanceLock) -> LockNow:
+    state = _STATES.get(lock.state)
+    if state is None:
+        raise LookupUnavailable(f"{lock.name} is in state {lock.state}, which this release does not know")
+    return LockNow(state, lock.fencing_token, frozenset(each.fencing_token for each in lock.issuances))
 
 
 def _activity_id(activity: activity_pb.Activity) -> ActivityId:
