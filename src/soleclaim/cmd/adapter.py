@@ -63,8 +63,8 @@ async def serve_adapter(config: "AdapterConfig", stop: asyncio.Event, ready: Cal
     from soleclaim.client import LookupClient
     from soleclaim.core.identity import Caller, Role
     from soleclaim.natives import open_native
-    from soleclaim.registry.check import IssuanceCheck
     from soleclaim.registry.desk import IssuanceDesk
+    from soleclaim.registry.dry_run import IssuanceCheck
     from soleclaim.registry.grpc.lookup_gateway import LookupGateway
     from soleclaim.registry.grpc.peers import DirectoryPeers
     from soleclaim.registry.grpc.service import SERVICE, RegistryServicer

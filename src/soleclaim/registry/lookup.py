@@ -1,4 +1,4 @@
-"""The port to the lookup and to the other registries: what the workflow needs of them, in domain types."""
+"""The port to the lookup: what the workflow needs of it, in domain types."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Protocol
 from soleclaim.core.activity_id import ActivityId
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
-from soleclaim.registry.domain import Declaration, Evidence, IssuanceState, Refusal
+from soleclaim.registry.domain import Declaration, Evidence, Refusal
 from soleclaim.registry.native import NativeProject
 
 
@@ -136,38 +136,3 @@ class Lookup(Protocol):
 
     async def announce(self, endpoint: str) -> None:
         """Tell the directory where this adapter answers."""
-
-
-class Verdict(Enum):
-    """What another registry says of an activity and period."""
-
-    ISSUED = "ISSUED"
-    CLEAR = "CLEAR"
-    UNKNOWN = "UNKNOWN"
-    """It did not answer; never to be read as clear (R83)."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundIssuance:
-    """What another registry may know of an issuance."""
-
-    registry: str
-    instrument: str
-    period: Period
-    state: IssuanceState
-
-
-@dataclass(frozen=True, slots=True)
-class PeerAnswer:
-    """One other registry's answer."""
-
-    registry: str
-    verdict: Verdict
-    issuances: tuple[FoundIssuance, ...] = ()
-
-
-class Peers(Protocol):
-    """The other registries of the directory."""
-
-    async def ask(self, activity: ActivityId, period: Period) -> list[PeerAnswer]:
-        """Ask every one, within a time limit. ``LookupUnavailable`` when the directory does not answer."""

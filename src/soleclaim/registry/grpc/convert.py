@@ -11,7 +11,7 @@ from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.period import Period
 from soleclaim.registry.domain import Declaration, Entry, IssuanceState, Refusal
-from soleclaim.registry.lookup import FoundIssuance, PeerAnswer, Verdict
+from soleclaim.registry.peers import FoundIssuance, PeerAnswer, Verdict
 from soleclaim.rpc.parse import to_interval, to_timestamp
 from soleclaim.rpc.status import RemoteRefusal, to_status
 

@@ -10,7 +10,8 @@ from soleclaim.core.identity import Caller
 from soleclaim.core.period import Period
 from soleclaim.registry.domain import IssuanceState
 from soleclaim.registry.grpc.convert import STATES_BACK, from_interval
-from soleclaim.registry.lookup import FoundIssuance, LookupUnavailable, PeerAnswer, Verdict
+from soleclaim.registry.lookup import LookupUnavailable
+from soleclaim.registry.peers import FoundIssuance, PeerAnswer, Verdict
 from soleclaim.rpc.parse import to_interval
 from soleclaim.rpc.tls import TlsFiles
 

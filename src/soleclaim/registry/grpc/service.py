@@ -14,7 +14,6 @@ from soleclaim.api.registry.v1.registry_service_pb2_grpc import (
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.identity import Caller, Role
 from soleclaim.core.period import EARLIEST, LATEST, Period
-from soleclaim.registry.check import IssuanceCheck
 from soleclaim.registry.desk import IssuanceDesk
 from soleclaim.registry.domain import (
     MAX_BATCH,
@@ -26,8 +25,10 @@ from soleclaim.registry.domain import (
     Order,
     Request,
 )
+from soleclaim.registry.dry_run import IssuanceCheck
 from soleclaim.registry.grpc.convert import BASE_UNITS, STATES_BACK, to_found, to_issuance, to_peer_answer
-from soleclaim.registry.lookup import FoundIssuance, LookupUnavailable
+from soleclaim.registry.lookup import LookupUnavailable
+from soleclaim.registry.peers import FoundIssuance
 from soleclaim.registry.workflow import Tools
 from soleclaim.rpc.caller import Context, caller_of, require_registry
 from soleclaim.rpc.calls import unbound

@@ -4,7 +4,8 @@ import secrets
 
 from soleclaim.core.errors import Reason
 from soleclaim.registry.domain import Order, Refusal
-from soleclaim.registry.lookup import LockWish, PeerAnswer, Peers
+from soleclaim.registry.lookup import LockWish
+from soleclaim.registry.peers import PeerAnswer, Peers
 from soleclaim.registry.workflow import Measured, Tools, find_project, measure
 
 
