@@ -38,8 +38,14 @@ class IssuanceDesk:
         """
         task = asyncio.create_task(self._issue(request), name=f"request {request.request_id}")
         self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        task.add_done_callback(self._answered)
         return await asyncio.shield(task)
+
+    def _answered(self, task: asyncio.Task[list[Entry]]) -> None:
+        self._requests.discard(task)
+        # Looked at here too: when the caller is gone, nobody else does, and it would be logged as a fault.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.debug("%s: ended with %r", task.get_name(), error)
 
     async def _issue(self, request: Request) -> list[Entry]:
         # 1. Request: its form was checked at the door; here, whether this process may act at all.
