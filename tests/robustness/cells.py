@@ -55,6 +55,13 @@ class Cell:
         return "-".join(filter(None, parts))
 
     @property
+    def fault(self) -> str | None:
+        """What the native registry does while an adapter is interrupted here, so that the point is reached."""
+        if self.late:
+            return "late_work"
+        return "timeout_after_work" if self.place in RecoveryStep.__members__ else None
+
+    @property
     def request_id(self) -> str:
         """What the client calls its request."""
         return f"cell:{self}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from soleclaim.registry.domain import RecoveryStep, Step
+from soleclaim.registry.domain import Step
 from tests.robustness.cells import AROUND, KINDS, Cell, around_steps, parameters
 from tests.robustness.judge import Demand
 from tests.robustness.processes import Processes
@@ -49,10 +49,7 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
     for moment in AROUND:
         cells = [cell for cell in plants if (cell.registry, cell.moment) == (registry, moment)]
         for cell in cells:
-            if cell.late:
-                await at.set_fault(registry, "late_work")
-            elif cell.place in RecoveryStep.__members__:
-                await at.set_fault(registry, "timeout_after_work", times=1)
+            await at.set_fault(registry, cell.fault)
             adapter = await at.start_adapter(registry, f"kill:registry.{cell.place}.{cell.moment}")
             demand = Demand(plants[cell], registry, cell.request_id)
             async with at.dial(adapter) as client:

@@ -14,7 +14,6 @@ import pytest
 
 from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.client import RegistryClient
-from soleclaim.registry.domain import RecoveryStep
 from tests.robustness.cells import AROUND, Cell, around_steps, parameters
 from tests.robustness.judge import Demand
 from tests.robustness.processes import Process, Processes
@@ -84,9 +83,7 @@ async def pause_chain(
     for moment in AROUND:
         cells = [cell for cell in plants if (cell.registry, cell.moment) == (registry, moment)]
         for cell in cells:
-            await at.set_fault(registry, "late_work" if cell.late else None)
-            if not cell.late and cell.place in RecoveryStep.__members__:
-                await at.set_fault(registry, "timeout_after_work", times=1)
+            await at.set_fault(registry, cell.fault)
             plant = plants[cell]
             for attempt in range(TRIES):
                 adapter = await at.start_adapter(registry, f"stop:registry.{cell.place}.{cell.moment}")

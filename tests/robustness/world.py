@@ -36,6 +36,8 @@ REGISTRIES: Final[tuple[Registry, ...]] = ("ccer", "gec")
 
 MONTH: Final = "2025-03"
 PERIOD: Final = period_of_month(MONTH, CHINA)
+DAYS: Final = {"startDate": "20250301", "endDate": "20250331"}
+"""The month as CCER states it."""
 UNITS: Final[dict[Registry, int]] = {"ccer": 9, "gec": 5}
 ISSUE_PATH: Final[dict[Registry, str]] = {"ccer": "/api/assumed/issue", "gec": "/api/v1/issuances"}
 
@@ -213,8 +215,7 @@ class World:
             }
             for plant in plants
         ]  # fmt: skip
-        days = {"startDate": f"{PERIOD.start.astimezone(CHINA):%Y%m%d}", "endDate": "20250331"}
-        reductions = [{"projectInfoId": plant.project("ccer"), "certifiedNum": 99, **days} for plant in plants]
+        reductions = [{"projectInfoId": plant.project("ccer"), "certifiedNum": 99, **DAYS} for plant in plants]
         await self.native("gec", "POST", "/api/v1/filings", {"filings": filings})
         await self.native("gec", "POST", "/api/v1/readings", {"readings": readings})
         await self.native("ccer", "POST", "/api/assumed/projects", {"projects": projects})
@@ -227,13 +228,11 @@ class World:
         assert answer.get("successful", True), answer
         return answer
 
-    async def set_fault(
-        self, registry: Registry, fault: str | None, *, times: int = -1, delay_s: float = LATE_S
-    ) -> None:
-        """From now on all (or the next ``times``) native issue calls meet this fault; ``None``: no fault at all."""
+    async def set_fault(self, registry: Registry, fault: str | None) -> None:
+        """From now on all native issue calls meet this fault; ``None``: no fault at all."""
         await self.native(registry, "DELETE", "/_faults")
         if fault is not None:
-            body = {"fault": fault, "path": ISSUE_PATH[registry], "times": times, "delay_s": delay_s}
+            body = {"fault": fault, "path": ISSUE_PATH[registry], "times": -1, "delay_s": LATE_S}
             await self.native(registry, "POST", "/_faults", body)
 
     async def fault_hits(self, registry: Registry) -> int:
