@@ -381,3 +381,20 @@ async def test_registries_do_not_borrow_from_each_other(wire: Wire, ccer: Party,
     refusal = await refused(ccer.acquire(activity, month(1), units=1, carried_in=900), Reason.CARRY_NOT_COVERED)
     assert refusal.variables["available"] == "0"
     assert (await gec.acquire(activity, month(1), units=1, carried_in=900)).units == 1
+
+
+async def test_a_part_of_a_measured_period_has_no_figure_of_its_own(wire: Wire, gec: Party) -> None:
+    activity = await measured(wire, gec, 10_500)
+    half = span(0, 15)
+    refusal = await refused(gec.acquire(activity, half, units=1), Reason.OUTCOME_PERIOD_DIFFERS)
+    assert refusal.variables["other_period"] == "2025-01-01T00:00:00Z/2025-01-31T00:00:00Z"
+    longer = span(0, 60)
+    await refused(gec.acquire(activity, longer, units=1), Reason.OUTCOME_PERIOD_DIFFERS)
+
+
+async def test_an_outcome_is_recorded_for_the_period_that_is_locked(wire: Wire, gec: Party) -> None:
+    activity = await measured(wire, gec)
+    half = span(0, 15)
+    await gec.issued(activity, half, units=1)
+    await refused(gec.record(activity, 10_000, month(0)), Reason.OUTCOME_PERIOD_DIFFERS)
+    await gec.record(activity, 1_000, half)

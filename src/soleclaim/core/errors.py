@@ -41,6 +41,7 @@ class Reason(Enum):
     OUTCOME_BELOW_ISSUED = "OUTCOME_BELOW_ISSUED"
     OUTCOME_OF_OTHER_REGISTRY = "OUTCOME_OF_OTHER_REGISTRY"
     OUTCOME_NOT_MEASURED = "OUTCOME_NOT_MEASURED"
+    OUTCOME_PERIOD_DIFFERS = "OUTCOME_PERIOD_DIFFERS"
     UNITS_DIFFER = "UNITS_DIFFER"
     SERIALS_ALREADY_ISSUED = "SERIALS_ALREADY_ISSUED"
     COMMIT_DIFFERS = "COMMIT_DIFFERS"
@@ -262,6 +263,13 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "登记簿 {registry} 没有项目 {native_project_id} 在 {period} 可签发的计量成果",
         "record readings or a certified reduction of exactly this period in the native registry first",
         "请先在原登记簿录入该期间的计量读数或核证减排量",
+    ),
+    Reason.OUTCOME_PERIOD_DIFFERS: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{period} and {other_period} overlap without being the same period, in {base_unit}",
+        "{period} 与 {other_period}（{base_unit}）重叠但并非同一期间",
+        "measure and issue for exactly the same periods",
+        "计量与签发须使用完全相同的期间",
     ),
     Reason.UNITS_DIFFER: ReasonRow(
         "FAILED_PRECONDITION",

@@ -104,6 +104,9 @@ class Reader(Protocol):
     async def locks_near(self, spots: Sequence[tuple[ActivityKey, Period]]) -> list[list[Lock]]:
         """Live locks of all registries whose period touches or overlaps each spot, in order of the input."""
 
+    async def outcomes_overlapping(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
+        """Outcomes in the given base unit that share an instant with each spot, in order of the input."""
+
     async def outcomes_touching(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
         """Outcomes in the given base unit that end where the spot starts, or start where it ends."""
 

@@ -29,9 +29,13 @@ async def exceeding(
     if hold is not None:
         await hold.bar_outcome_changes()
     spots = [(each.request.activity_key, each.request.period, each.base_unit) for each in claims]
-    outcomes = await reader.outcomes(spots)
-    bound = [i for i, claim in enumerate(claims) if claim.request.carried_in or (outcomes and spots[i] in outcomes)]
-    answers: list[DomainError | None] = [None] * len(claims)
+    measured = await reader.outcomes_overlapping(spots)
+    outcomes = [_exact(found, claim) for found, claim in zip(measured, claims, strict=True)]
+    answers: list[DomainError | None] = [
+        None if exact or not found else _other_period(claim, found[0])
+        for exact, found, claim in zip(outcomes, measured, claims, strict=True)
+    ]
+    bound = [i for i, claim in enumerate(claims) if answers[i] is None and (claim.request.carried_in or outcomes[i])]
     if not bound:
         return answers
     if hold is not None:
@@ -44,8 +48,22 @@ async def exceeding(
     ]
     await _read_months_before(reader, [(claims[i], one) for i, one in zip(bound, series, strict=True)])
     for i, one in zip(bound, series, strict=True):
-        answers[i] = await _fault(one, claims[i], outcomes.get(spots[i]))
+        answers[i] = await _fault(one, claims[i], outcomes[i])
     return answers
+
+
+def _exact(found: Sequence[Outcome], claim: Claim) -> Outcome | None:
+    return next((each for each in found if each.record.period == claim.request.period), None) if found else None
+
+
+def _other_period(claim: Claim, outcome: Outcome) -> DomainError:
+    """A part of a measured period, or more than one, has no figure of its own that could bound it."""
+    return DomainError(
+        Reason.OUTCOME_PERIOD_DIFFERS,
+        period=claim.request.period,
+        other_period=outcome.record.period,
+        base_unit=claim.base_unit,
+    )
 
 
 async def _read_months_before(reader: Reader, pairs: Sequence[tuple[Claim, "Series"]]) -> None:

@@ -42,6 +42,10 @@ async def record(
     return [fault or recorded[spot] for fault, spot in zip(faults, spots, strict=True)]
 
 
+def _only_overlaps(lock: Lock, record: OutcomeRecord) -> bool:
+    return lock.period != record.period and lock.period.overlaps(record.period)
+
+
 async def _fault(
     transaction: Transaction,
     bundle: Bundle,
@@ -66,8 +70,17 @@ async def _fault(
             transaction, record.activity_key, record.base_unit, row.base_units_per_unit, code,
             list(locks), list(adjoining), {record.period}, figures,
         )  # fmt: skip
-        if known is None and not series.own_on(record.period):
-            continue
+        if known is None:
+            odd = next((each for each in locks if each.instrument == code and _only_overlaps(each, record)), None)
+            if odd is not None:
+                return DomainError(
+                    Reason.OUTCOME_PERIOD_DIFFERS,
+                    period=record.period,
+                    other_period=odd.period,
+                    base_unit=record.base_unit,
+                )
+            if not series.own_on(record.period):
+                continue
         issued = await series.needed(record.period)
         if record.quantity < issued:
             return DomainError(

@@ -54,8 +54,17 @@ class OutcomeTables(UnitOfWork):
         record = OutcomeRecord(row.registry, activity_id, key, period, row.base_unit, row.quantity)
         return Outcome(record, to_instant(row.update_us))
 
+    async def outcomes_overlapping(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
+        """See ``Reader``."""
+        return await self._outcomes_near(spots, "o.period_start_us < item.end_us AND o.period_end_us > item.start_us")
+
     async def outcomes_touching(self, spots: Sequence[tuple[ActivityKey, Period, str]]) -> list[list[Outcome]]:
-        """See ``Transaction``."""
+        """See ``Reader``."""
+        return await self._outcomes_near(spots, "(o.period_end_us = item.start_us OR o.period_start_us = item.end_us)")
+
+    async def _outcomes_near(
+        self, spots: Sequence[tuple[ActivityKey, Period, str]], condition: str
+    ) -> list[list[Outcome]]:
         columns = (
             ("ordinal", "int"), ("activity_key", "int"), ("start_us", "int"), ("end_us", "int"), ("base_unit", "text"),
         )  # fmt: skip
@@ -66,7 +75,7 @@ class OutcomeTables(UnitOfWork):
         rows = await self._run(
             f"SELECT o.*, a.country, item.ordinal FROM {items} JOIN outcome o ON o.activity_key = item.activity_key "
             "AND o.base_unit = item.base_unit "
-            "AND (o.period_end_us = item.start_us OR o.period_start_us = item.end_us) "
+            f"AND {condition} "
             "JOIN activity a ON a.activity_key = o.activity_key "
             "ORDER BY o.period_end_us - o.period_start_us",
             **values,
