@@ -1079,3 +1079,25 @@ async def test_a_search_counts_from_its_start(new_side: NewSide) -> None:
     assert entry.stage is Stage.UNKNOWN
     await side.recover()
     assert [each.stage for each in await side.entries()] == [Stage.REFUSED]
+
+
+async def test_a_renewal_that_failed_is_tried_again_early(new_side: NewSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    side = await new_side()
+    outcomes = iter([False, False, True])
+    pauses: list[float] = []
+    monkeypatch.setattr(side.journal, "renew_lease", lambda *_: renew())
+
+    async def renew() -> None:
+        if not next(outcomes):
+            raise DomainError(Reason.STORE_BUSY)
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("soleclaim.registry.lease.asyncio.sleep", note)
+        with pytest.raises(asyncio.CancelledError):
+            await side.keeper.run()
+    assert pauses == [0.75, 0.75, 3.0]
