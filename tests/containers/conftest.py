@@ -1,5 +1,6 @@
 """The image, built once, and the deployed stack, started once, for all container tests."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -8,7 +9,9 @@ from typing import Final, NoReturn
 
 import pytest
 
-from .stack import DEPLOY, IMAGE, TOP, Stack, remove_leftovers, run
+from soleclaim.demo import acts
+
+from .stack import DEPLOY, IMAGE, PLANTS, TOP, Stack, remove_leftovers, run
 
 BUILD_LIMIT_S: Final = 600.0
 # The first of each is made by deploy/make-base-images. Nothing is pulled.
@@ -22,7 +25,7 @@ _stack_of_session: pytest.StashKey[Stack] = pytest.StashKey()
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]
 ) -> Iterator[Stack]:
-    """The whole stack on PostgreSQL, as ``deploy/compose.yaml`` has it."""
+    """The whole stack on PostgreSQL, as ``deploy/compose.yaml`` has it, after act 1 of the demo."""
     if reason := _what_is_missing():
         missing("containers", reason)
     python_image, postgres_image = _first(PYTHON_IMAGES), _first(POSTGRES_IMAGES)
@@ -35,6 +38,7 @@ def stack(
     try:
         stack.prepare()
         stack.up()
+        asyncio.run(_register(stack))
         yield stack
     finally:
         stack.down()
@@ -62,6 +66,11 @@ def _what_is_missing() -> str:
     ):
         return "Compose is not installed"
     return "" if os.geteuid() == 0 else "deploy/make-secrets needs root"
+
+
+async def _register(stack: Stack) -> None:
+    async with stack.stage("register", PLANTS) as stage:
+        await acts.register(stage)
 
 
 def _build(python_image: str) -> None:

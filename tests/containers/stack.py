@@ -16,8 +16,8 @@ from typing import Final
 import httpx
 
 from soleclaim.api.lookup.v1 import registry_directory_service_pb2 as directory_pb
-from soleclaim.client import LookupClient, RegistryClient, TlsFiles
-from soleclaim.demo.plants import Plant
+from soleclaim.client import LookupClient, RegistryClient, RemoteUnavailable, TlsFiles
+from soleclaim.demo.plants import Plant, load_plants
 from soleclaim.demo.stage import Stage
 
 TOP: Final = Path(__file__).parents[2]
@@ -26,6 +26,9 @@ FAILPOINT_FILE: Final = Path(__file__).with_name("failpoint.yaml")
 IMAGE: Final = "soleclaim:test"
 PROJECT: Final = "soleclaim-test-"
 """Followed by the process id, so that leftovers of a run that was killed can be told from a run under way."""
+
+PLANTS: Final = load_plants(12)
+"""Known to both registries and the lookup from the start."""
 
 START_LIMIT_S: Final = 300.0
 COMMAND_LIMIT_S: Final = 120.0
@@ -179,13 +182,14 @@ class Stack:
 
 
 async def _until_in_directory(lookup: LookupClient) -> None:
-    """Wait until each adapter can find the other."""
+    """Wait until the lookup answers and each adapter can find the other."""
     async with asyncio.timeout(START_LIMIT_S):
         while True:
-            answer = await lookup.call(lookup.directory.ListRegistries, directory_pb.ListRegistriesRequest())
-            states = {registry.name: registry.reachability for registry in answer.registries}
-            if all(states[f"registries/{code}"] == directory_pb.REACHABILITY_REACHABLE for code in ("ccer", "gec")):
-                return
+            with contextlib.suppress(RemoteUnavailable):
+                answer = await lookup.call(lookup.directory.ListRegistries, directory_pb.ListRegistriesRequest())
+                states = {registry.name: registry.reachability for registry in answer.registries}
+                if all(states[f"registries/{code}"] == directory_pb.REACHABILITY_REACHABLE for code in ("ccer", "gec")):
+                    return
             await asyncio.sleep(0.5)
 
 

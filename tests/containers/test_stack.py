@@ -15,13 +15,12 @@ from soleclaim.demo import acts
 from soleclaim.demo.plants import Months, Plant, gec_filing, gec_reading, load_plants
 from soleclaim.demo.stage import Stage
 
-from .stack import LEASE_TTL_S, ContainerVictim, Stack, run
+from .stack import LEASE_TTL_S, PLANTS, ContainerVictim, Stack, run
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
-PLANTS: Final = load_plants(12)
 MORE_PLANTS: Final = load_plants(16)[len(PLANTS) :]
-"""Unknown to everybody when the acts are over."""
+"""Known to nobody at the start."""
 CCER_MONTHS: Final = acts.CRASH
 """Certified by act 1 for every plant and asked for by act 4 for the first alone."""
 GEC_MONTH: Final = Months(date(2025, 1, 1), 1)
@@ -65,7 +64,6 @@ def test_only_its_part_reaches_a_database_or_native_system(stack: Stack) -> None
 
 async def test_acts_of_the_demo_hold_on_the_stack(stack: Stack) -> None:
     async with stack.stage("acts", PLANTS) as stage:
-        await acts.register(stage)
         await acts.issue(stage)
         race = await acts.race(stage)
         assert race.figures["issued"] == len(PLANTS)

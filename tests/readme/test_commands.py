@@ -20,7 +20,10 @@ PROGRAM: Final = Path(sys.executable).with_name("soleclaim")
 SHELLS: Final = {"", "bash", "console", "sh", "shell"}
 
 _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SCRIPT: Final = re.compile(r"^(?:\./)?(?:deploy|protos|\.ci)/[\w./-]+$")
+PROGRAMS: Final = {"soleclaim", "desk"}
+"""``desk`` is the service of ``deploy/compose.yaml`` that runs the program for the operator."""
+
+_SCRIPT: Final = re.compile(r"^(?:\./|deploy/|protos/|\.ci/)[\w./-]+$")
 
 
 class Command(NamedTuple):
@@ -34,7 +37,7 @@ class Command(NamedTuple):
         """What follows ``soleclaim`` where that is the program, at the front or inside a container."""
         for place, word in enumerate(self.words):
             following = self.words[place + 1 :]
-            if word.rpartition("/")[2] == "soleclaim" and (place == 0 or following[:1] in KNOWN):
+            if word.rpartition("/")[2] in PROGRAMS and (place == 0 or following[:1] in KNOWN):
                 return following
         return None
 
@@ -81,7 +84,9 @@ def _options(command: click.Command) -> set[str]:
 
 
 def test_printed_scripts_exist_and_run() -> None:
-    scripts = {TOP / word for command in COMMANDS for word in command.words[:1] if _SCRIPT.match(word)}
+    scripts = {
+        (TOP / command.page).parent / command.words[0] for command in COMMANDS if _SCRIPT.match(command.words[0])
+    }
     assert [script for script in scripts if not script.stat().st_mode & 0o111] == []
 
 
