@@ -96,7 +96,7 @@ async def pause_chain(
                 plant = next(spare)
                 # What the killed one left would reach this very point again.
                 async with clean_adapter(at, registry) as (_, client):
-                    await at_rest(client, [pb.ISSUANCE_STATE_PENDING])
+                    await at_rest(client)
             complaints[cell] = [] if reached else [f"{cell}: never stopped: {reached}, {sleepers.demands[-1].told}"]
         async with clean_adapter(at, registry) as (twin, client):
             await twin.until_written(ACTIVE)

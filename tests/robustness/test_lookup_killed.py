@@ -154,6 +154,8 @@ async def run(started: Processes, folder: Path, databases: Databases, cells: Seq
         chosen = list(plants.values())
         async with world(started, folder.with_name(f"{folder.name}-{registry}"), databases, chosen) as at:
             await at.lookup.kill()
+            # The adapter lives long here: it need not look so often.
+            at.lease_s, at.renew_s, at.poll_s = 3.0, 1.0, 0.4
             complaints, demands = await kill_chain(at, registry, plants)
             told = await close(at, demands)
             return {cell: own + told for cell, own in complaints.items()}

@@ -102,6 +102,7 @@ class World:
     natives: dict[Registry, str] = field(default_factory=dict)
     lease_s: float = 1.0
     renew_s: float = 0.3
+    poll_s: float = 0.2
     longest_pause_s: float = 1.0
 
     def log(self, name: str) -> Path:
@@ -166,7 +167,7 @@ class World:
             ttl_s = {self.lease_s}
             renew_every_s = {self.renew_s}
             [recovery]
-            poll_s = 0.2
+            poll_s = {self.poll_s}
             first_pause_s = 0.1
             longest_pause_s = {self.longest_pause_s}
             batches_at_once = 32
