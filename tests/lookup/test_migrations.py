@@ -1,5 +1,6 @@
 """Migrations of the lookup's store: they fit the tables, go up, down and up, and bear a race."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,5 +129,5 @@ async def test_a_database_out_of_reach_is_busy_and_no_schema_fault() -> None:
 
 
 async def test_a_missing_folder_is_named() -> None:
-    with pytest.raises(StoreUrlFault, match="/no/such/folder .* does not exist"):
+    with pytest.raises(StoreUrlFault, match=r"/no/such/folder .* does not exist"):
         await open_store("sqlite+aiosqlite:////no/such/folder/lookup.db", default_bundle())
