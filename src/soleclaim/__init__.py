@@ -1,0 +1,1 @@
+"""soleclaim 唯一申明: one mitigation outcome, one claim."""
