@@ -15,6 +15,7 @@ from soleclaim.db.engine import StoreUrlFault, open_engine, writing
 from soleclaim.db.migrate import SchemaFault
 from soleclaim.lookup.store import MIGRATIONS, open_store, upgrade
 from soleclaim.policy.bundle import default_bundle
+from soleclaim.registry.sql_journal import MIGRATIONS as JOURNAL_MIGRATIONS
 
 
 async def run(url: str, *statements: str) -> None:
@@ -89,7 +90,7 @@ async def test_a_server_refuses_a_schema_it_does_not_know(store_url: str) -> Non
     """A newer release migrated; this program must not write into what it does not understand."""
     upgrade(store_url)
     await run(store_url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(SchemaFault, match=r"stands at 9999, this program needs \d{4}; run: soleclaim migrate"):
+    with pytest.raises(SchemaFault, match=r"stands at 9999, this program needs lookup_\d{4}; run: soleclaim migrate"):
         await open_store(store_url, default_bundle())
 
 
@@ -131,3 +132,10 @@ async def test_a_database_out_of_reach_is_busy_and_no_schema_fault() -> None:
 async def test_a_missing_folder_is_named() -> None:
     with pytest.raises(StoreUrlFault, match=r"/no/such/folder .* does not exist"):
         await open_store("sqlite+aiosqlite:////no/such/folder/lookup.db", default_bundle())
+
+
+def test_a_database_of_another_store_is_left_alone(database_url: Callable[[str], str], store_kind: str) -> None:
+    store_url = database_url(store_kind)
+    migrate.upgrade(store_url, JOURNAL_MIGRATIONS)
+    with pytest.raises(SchemaFault, match=r"journal_0001.*another store"):
+        upgrade(store_url)

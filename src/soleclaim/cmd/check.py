@@ -122,4 +122,9 @@ def _verdict(findings: "Findings") -> str:
             "no verdict: something could not be looked at; nothing wrong in the rest",
             "无结论：部分对象未能检查；其余未见违反",
         )
+    if findings.notes:
+        return say(
+            "0 violations in what was looked at; the notes name what was not compared",
+            "已检查部分 0 项违反；说明列出未比对的部分",
+        )
     return say("0 violations: all of it holds", "0 项违反：全部成立")

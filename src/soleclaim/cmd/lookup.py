@@ -55,7 +55,7 @@ def _read_config(context: click.Context, _param: click.Parameter, value: Path | 
     if value is None:
         return
     try:
-        given = tomllib.loads(value.read_text(encoding="utf-8"))
+        given = tomllib.loads(value.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise click.UsageError(f"{value}: cannot be read as TOML in UTF-8: {error}") from error
     unknown = sorted(set(given) - _CONFIG_KEYS)
@@ -118,6 +118,7 @@ async def _serve_one(options: LookupOptions, listen: tuple[str, int], ready: Cal
     if options.authority and options.certificate and options.key:
         tls = TlsFiles(options.authority, options.certificate, options.key)
     async with AsyncExitStack() as stack:
+        _LOG.info("policy bundle %s, %s; registries: %s", bundle.version, bundle.hash, ", ".join(bundle.registries))
         store = await open_store(options.database_url, bundle, pool_size=options.pool_size)
         stack.push_async_callback(store.close)
         server = RpcServer(

@@ -114,6 +114,11 @@ def _of_ours(error: BaseException, names: set[str]) -> tuple[str, int] | None:
 def _refusal(error: BaseException, names: set[str]) -> tuple[str, int]:
     message = getattr(error, f"message_{language()}", str(error))
     reason = getattr(getattr(error, "reason", None), "value", None)
+    if getattr(error, "code", None) == "UNIMPLEMENTED":
+        return say(
+            "the server answers, but does not offer this service; is it an adapter's address in place of the lookup's?",
+            "服务有应答，但不提供该功能；是否误将适配器地址用作查询中心地址？",
+        ), MISTAKE
     if reason == "STORE_BUSY" and "soleclaim.DomainError" in names:
         # Not an answer of a server: this very process cannot reach its own store.
         return say(

@@ -303,8 +303,8 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "UNAVAILABLE",
         "the native registry of {registry} does not answer",
         "登记簿 {registry} 的原系统无应答",
-        "try again later; nothing was issued by this request",
-        "请稍后重试；本请求未签发任何单位",
+        "try again later, with a new request_id; nothing was issued by this request",
+        "请稍后以新的 request_id 重试；本请求未签发任何单位",
         retryable=True,
     ),
     Reason.ISSUANCE_PROVEN_ABSENT: ReasonRow(

@@ -35,9 +35,21 @@ def upgrade(url: str, script_location: Path, *, revision: str = "head") -> None:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            _refuse_other_store(connection, script_location)
             command.upgrade(_config(script_location, connection), revision)
     finally:
         engine.dispose()
+
+
+def _refuse_other_store(connection: Connection, script_location: Path) -> None:
+    """Another store's database is left alone: every store's revisions have names of their own."""
+    known = {script.revision for script in ScriptDirectory(str(script_location)).walk_revisions()}
+    strange = set(MigrationContext.configure(connection).get_current_heads()) - known
+    if strange:
+        raise SchemaFault(
+            f"the database's schema stands at {', '.join(sorted(strange))}, which is none of this store: "
+            "it holds another store, or that of a newer release; check the database URL"
+        )
 
 
 def downgrade(url: str, script_location: Path, *, revision: str) -> None:

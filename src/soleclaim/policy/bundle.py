@@ -119,7 +119,7 @@ class Bundle:
 def read_bundle(content: bytes) -> Bundle:
     """Parse and check a bundle (TOML, UTF-8). ``BundleFault`` names all faults at once."""
     try:
-        document = _Document.model_validate(tomllib.loads(content.decode("utf-8")))
+        document = _Document.model_validate(tomllib.loads(content.decode("utf-8-sig")))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BundleFault(f"not a TOML file in UTF-8: {error}") from error
     except ValidationError as error:

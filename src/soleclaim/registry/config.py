@@ -180,7 +180,7 @@ class AdapterConfig(_Section):
 def load_config(path: Path) -> AdapterConfig:
     """Read and check; ``ConfigFault`` with every fault."""
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigFault(f"{path}: is not TOML: {error}") from error
     _resolve(document, path.parent)

@@ -245,12 +245,18 @@ async def _identify(tools: Tools, entries: Sequence[Entry]) -> dict[str, Activit
     return answers
 
 
+def _unanswered(tools: Tools, error: NativeUnavailable) -> Refusal:
+    """The refusal of what could not be read, told in the log too: nothing else shows that the registry hangs."""
+    _LOG.warning("registry %s: the native registry does not answer: %s", tools.registry, error)
+    return Refusal.of(Reason.NATIVE_REGISTRY_UNAVAILABLE, registry=tools.registry)
+
+
 async def find_project(tools: Tools, native_project_id: str) -> NativeProject | Refusal:
     """The project as the native registry knows it, or why there is none."""
     try:
         project = await tools.native.get_project(native_project_id)
-    except NativeUnavailable:
-        return Refusal.of(Reason.NATIVE_REGISTRY_UNAVAILABLE, registry=tools.registry)
+    except NativeUnavailable as error:
+        return _unanswered(tools, error)
     if project is None:
         return Refusal.of(Reason.NATIVE_PROJECT_UNKNOWN, registry=tools.registry, native_project_id=native_project_id)
     return project
@@ -269,8 +275,8 @@ async def measure(tools: Tools, native_project_id: str, period: Period, units: i
     """What the native registry measured for exactly this period. ``units`` 0: as many whole units as that makes."""
     try:
         outcome = await tools.native.get_outcome(native_project_id, period)
-    except NativeUnavailable:
-        return Refusal.of(Reason.NATIVE_REGISTRY_UNAVAILABLE, registry=tools.registry)
+    except NativeUnavailable as error:
+        return _unanswered(tools, error)
     if outcome is not None and outcome.base_unit == tools.instrument.base_unit:
         whole = (outcome.quantity + outcome.carried_in) // tools.instrument.base_units_per_unit
         if units or whole:

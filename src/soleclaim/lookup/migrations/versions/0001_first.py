@@ -1,6 +1,6 @@
 """The first schema.
 
-Revision ID: 0001
+Revision ID: lookup_0001
 Revises:
 """
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0001"
+revision = "lookup_0001"
 down_revision = None
 branch_labels = None
 depends_on = None
