@@ -1,9 +1,9 @@
 """``bench locks``: how fast the lookup grants, as a ratio to the bare insert it rests on (design section 9).
 
 Baseline ("raw"): the set-based insert into a table like ``segment`` alone, with its exclusion constraint, from the
-same number of connections in the same batches, no history, no request, no transport. Against it, in the same run on
-the same server: batch grants through gRPC with mutual TLS, everything they do included; the full acquire, begin,
-commit cycle in batches; single calls at half of their peak.
+same number of connections in the same batches, twice as many of them under way, no history, no request, no transport.
+Against it, in the same run on the same server: batch grants through gRPC with mutual TLS, everything they do
+included; the full acquire, begin, commit cycle in batches; single calls at half of their peak.
 """
 
 import asyncio
@@ -45,7 +45,11 @@ _DECLARATION: Final = types_pb2.Declaration(no_other_application=True, no_claim_
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure. ``connections``: database connections, and batches under way, on both sides."""
+    """What to measure.
+
+    ``connections``: to the database, on both sides. Twice as many batches are under way, so that no connection waits
+    for the next batch to be put together.
+    """
 
     seconds: float
     batch: int
@@ -111,7 +115,7 @@ async def _repeat(plan: Plan, work: Work, *, tasks: int | None = None) -> float:
         return done
 
     started = time.monotonic()
-    total = sum(await asyncio.gather(*(loop() for _ in range(tasks or plan.connections))))
+    total = sum(await asyncio.gather(*(loop() for _ in range(tasks or 2 * plan.connections))))
     return total / (time.monotonic() - started)
 
 

@@ -26,7 +26,7 @@ def bench() -> None:
 @click.option("--batch", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Items of a batch.")
 @click.option(
     "--connections", type=click.IntRange(1, 64), default=2, show_default=True,
-    help="Database connections, and batches under way, for the baseline and for the lookup alike.",
+    help="Database connections, for the baseline and for the lookup alike.",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Processes of the lookup.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

@@ -230,11 +230,14 @@ class LockTables(UnitOfWork):
             "WITH looked_at AS (SELECT * FROM issuance_lock WHERE lock_id > :lock_id ORDER BY lock_id LIMIT :window)"
         )
         bounds = {"lock_id": lock_id, "window": window}
-        held = await self._run(
-            f"{looked_at} SELECT lock_id, expire_us FROM looked_at WHERE state = {LockState.HELD:d} ORDER BY lock_id",
+        now = await self.now_us()
+        stale = await self._run(
+            f"{looked_at} SELECT lock_id FROM looked_at WHERE state = {LockState.HELD:d} AND expire_us <= :now "
+            "ORDER BY lock_id LIMIT :limit",
+            now=now,
+            limit=limit,
             **bounds,
         )
-        now = await self.now_us()
         # Numbers are drawn before the commit: below the number of a young lock another may still come into sight.
         ((ended_to,),) = await self._run(
             f"{looked_at} SELECT max(lock_id) FROM looked_at WHERE lock_id < coalesce((SELECT min(lock_id) "
@@ -242,8 +245,7 @@ class LockTables(UnitOfWork):
             settled=now - SETTLED_US,
             **bounds,
         )
-        stale = [LockId(each) for each, expire_us in held if expire_us <= now][:limit]
-        return await self._expire(stale), ended_to or lock_id
+        return await self._expire(LockId(each) for (each,) in stale), ended_to or lock_id
 
     async def _free_segments(self, locks: Iterable[Lock]) -> None:
         """Take the segments of ended locks out of the exclusion rule."""
