@@ -121,7 +121,11 @@ class PostgresTransaction(SqlTransaction):
         detail = "item.detail" if ("detail", "text") in columns else "CAST(NULL AS text)"
         tx_id = await self._transaction_id()
         changed = await self._run(
-            f"WITH changed AS (UPDATE issuance_lock AS l SET {change}, update_us = :now FROM {items} "
+            # `found` goes by the key first: the planner knows little of how many locks are under way just now, and
+            # would else compare every item of the batch with every one of them.
+            f"WITH found AS MATERIALIZED (SELECT item.* FROM {items} "
+            "JOIN issuance_lock l ON l.lock_id = item.lock_id), "
+            f"changed AS (UPDATE issuance_lock AS l SET {change}, update_us = :now FROM found AS item "
             f"WHERE l.lock_id = item.lock_id AND {condition} RETURNING {LOCK_COLUMNS}, {detail} AS detail), "
             "noted AS (INSERT INTO history_entry (entry_id, tx_id, kind, activity_key, country, registry, lock_id, "
             "token, detail, create_us) SELECT nextval('history_entry_id'), :tx_id, :kind, activity_key, country, "
