@@ -53,12 +53,15 @@ def open_engine(
     statement_timeout: timedelta = timedelta(seconds=20),
     lock_timeout: timedelta = timedelta(seconds=5),
     idle_timeout: timedelta = timedelta(seconds=30),
+    by_key: bool = False,
 ) -> AsyncEngine:
     """An engine whose every wait is bounded; connects on first use. Raises ``StoreUrlFault``.
 
     SQLite: WAL, ``synchronous=FULL`` (a commit survives power loss), foreign keys, transactions that start with
     ``BEGIN IMMEDIATE`` unless opened by ``reading``. PostgreSQL: READ COMMITTED, ``synchronous_commit`` at least
-    ``on``, time-outs for statements, locks and idle transactions.
+    ``on``, time-outs for statements, locks and idle transactions. ``by_key``: the planner goes by an index where one
+    serves and looks at each batch anew; with statistics from before a burst, or a plan kept for batches of any size,
+    it would else read whole tables.
     """
     parsed = parse_store_url(url)
     if parsed.drivername == SQLITE:
@@ -79,6 +82,8 @@ def open_engine(
         "synchronous_commit": "on",
         "timezone": "UTC",
     }
+    if by_key:
+        settings |= {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan"}
     return create_async_engine(
         parsed,
         pool_size=pool_size,

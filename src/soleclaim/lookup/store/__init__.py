@@ -22,7 +22,7 @@ async def open_store(url: str, bundle: Bundle, *, pool_size: int = 8) -> SqlLook
 
     Raises ``SchemaFault`` on a schema it does not know, STORE_BUSY when the database is out of reach.
     """
-    engine = open_engine(url, pool_size=pool_size)
+    engine = open_engine(url, pool_size=pool_size, by_key=True)
     kind = PostgresLookupStore if parse_store_url(url).drivername == POSTGRESQL else SqliteLookupStore
     try:
         with busy_is_refused():
