@@ -1,4 +1,4 @@
-"""The image, built once, and the deployed stack, started once, for all container tests."""
+"""The image, built once, and the deployed stack, started once and ended after the last container test."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ POSTGRES_IMAGES: Final = ("soleclaim-base/postgres:15-bookworm", "postgres:15-bo
 _stack_of_session: pytest.StashKey[Stack] = pytest.StashKey()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]
 ) -> Iterator[Stack]:
@@ -32,8 +32,7 @@ def stack(
     if python_image is None or postgres_image is None:
         missing("containers", "no base images; deploy/make-base-images makes them")
     remove_leftovers()
-    _build(python_image)
-    stack = Stack(tmp_path_factory.mktemp("stack"), postgres_image)
+    stack = Stack(tmp_path_factory.mktemp("stack"), _build(python_image), postgres_image)
     request.session.stash[_stack_of_session] = stack
     try:
         stack.prepare()
@@ -73,25 +72,16 @@ async def _register(stack: Stack) -> None:
         await acts.register(stage)
 
 
-def _build(python_image: str) -> None:
-    """Build the image; the one it replaces goes, the layers that both share stay."""
+def _build(python_image: str) -> str:
+    """Build the image and give its id; the one it replaces goes when unused, the layers that both share stay."""
     listed = ("docker", "image", "ls", "--quiet", "--no-trunc", IMAGE)
     before = run(*listed).split()
-    option = f"PYTHON_IMAGE={python_image}"
-    run(
-        "docker",
-        "build",
-        "--file",
-        DEPLOY / "Dockerfile",
-        "--build-arg",
-        option,
-        "--tag",
-        IMAGE,
-        TOP,
-        limit_s=BUILD_LIMIT_S,
-    )
-    for replaced in set(before) - set(run(*listed).split()):
-        run("docker", "image", "rm", replaced)
+    options = ("--file", DEPLOY / "Dockerfile", "--build-arg", f"PYTHON_IMAGE={python_image}", "--tag", IMAGE)
+    image = run("docker", "build", "--quiet", *options, TOP, limit_s=BUILD_LIMIT_S).strip()
+    for replaced in set(before) - {image}:
+        # Another run may stand on it; then it stays.
+        subprocess.run(["docker", "image", "rm", replaced], capture_output=True, check=False)
+    return image
 
 
 def _first(images: tuple[str, ...]) -> str | None:

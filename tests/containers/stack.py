@@ -70,6 +70,8 @@ class Stack:
     """A running stack. ``folder`` holds its secrets and configuration."""
 
     folder: Path
+    image: str
+    """Its id: the tag may pass to another run."""
     postgres_image: str
     project: str = f"{PROJECT}{os.getpid()}"
     ports: dict[str, int] = field(default_factory=dict)
@@ -173,7 +175,7 @@ class Stack:
     @property
     def _environment(self) -> dict[str, str]:
         return {
-            "SOLECLAIM_IMAGE": IMAGE,
+            "SOLECLAIM_IMAGE": self.image,
             "POSTGRES_IMAGE": self.postgres_image,
             "SOLECLAIM_SECRETS": str(self.folder / "secrets"),
             "SOLECLAIM_CONFIG": str(self.folder / "config"),
