@@ -9,6 +9,7 @@ import pytest
 from soleclaim.core.serials import UnitBlock
 from soleclaim.lookup.domain import EventKind, Lock, LockId, LockState, Token
 from soleclaim.lookup.ports import Moved, SerialConflict
+from soleclaim.lookup.store import base
 from tests.lookup.conftest import Bench, ref
 
 
@@ -301,7 +302,7 @@ async def test_the_sweeper_sees_a_lock_whose_grant_was_committed_late(bench: Ben
 
 
 async def test_the_sweeper_looks_past_locks_that_ended_long_ago(bench: Bench) -> None:
-    """It looks at a window of locks at a time, and the window moves on."""
+    """It looks at a window of locks at a time, and does not begin with the first of all each time."""
     for _ in range(6):
         await bench.release(ref(await bench.held(bench.claim(bench.key()))))
     stale = await bench.held(bench.claim(bench.key()))
@@ -310,7 +311,21 @@ async def test_the_sweeper_looks_past_locks_that_ended_long_ago(bench: Bench) ->
     swept, swept_to = 0, 0
     for _ in range(4):
         async with bench.store.transaction() as transaction:
-            expired, swept_to = await transaction.expire_above(swept_to, window=2, limit=10)
+            expired, swept_to, _ = await transaction.expire_above(swept_to, window=2, limit=10)
             swept += expired
     assert (swept, swept_to) == (1, stale.lock_id - 1)
     assert await bench.state(stale) is LockState.EXPIRED
+
+
+async def test_the_sweeper_comes_to_a_stale_lock_that_others_stand_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that is held for long ends a window early; the next look goes on after it, and then begins anew."""
+    monkeypatch.setattr(base, "EXPIRE_WINDOW", 2)
+    for _ in range(5):
+        await bench.held(bench.claim(bench.key()))
+    for _ in range(2):
+        stale = await bench.held(bench.claim(bench.key()))
+        await bench.expire(stale)
+        assert [await bench.store.expire_stale(limit=10) for _ in range(4)].count(1) == 1
+        assert await bench.state(stale) is LockState.EXPIRED

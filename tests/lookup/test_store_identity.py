@@ -114,8 +114,8 @@ async def test_standing_tells_country_and_registration_of_known_activities(bench
     mine, theirs, unknown = await bench.activity(), await bench.activity(bench.project(registry="gec")), bench.key()
     async with bench.store.transaction() as transaction:
         assert await transaction.standing("ccer", [unknown, theirs, mine, mine]) == {
-            mine: Standing("CN", registered=True),
-            theirs: Standing("CN", registered=False),
+            mine: Standing("CN", registered=True, measured=False),
+            theirs: Standing("CN", registered=False, measured=False),
         }
         assert await transaction.standing("ccer", []) == {}
 

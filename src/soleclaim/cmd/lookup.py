@@ -1,6 +1,7 @@
 """``soleclaim lookup``: the central lookup."""
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import signal
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from soleclaim.lookup.store.base import SqlLookupStore
     from soleclaim.policy.bundle import Bundle
 
-SWEEP_EVERY_S: Final = 5.0
+SWEEP_EVERY_S: Final = 1.0
 SWEEP_LIMIT: Final = 1000
 START_WITHIN_S: Final = 60.0
 _LOG = logging.getLogger(__name__)
@@ -138,8 +139,19 @@ async def _serve_one(options: LookupOptions, listen: tuple[str, int], ready: Cal
         stack.callback(sweeper.cancel)
         if options.metrics_port and options.workers == 1:
             _serve_metrics(options.metrics_port, stack)
+        _spare_the_collector()
         ready(f"{listen[0]}:{port}")
         await stop.wait()
+
+
+def _spare_the_collector() -> None:
+    """Collect garbage seldom: a batch makes objects by the ten thousand and they end with it, without cycles.
+
+    What start-up made lives as long as the process; it is not looked through again. A quarter of a batch's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _bundle(path: Path | None) -> "Bundle":

@@ -206,8 +206,7 @@ class GrantRef(NamedTuple):
     token: Token
 
 
-@dataclass(frozen=True, slots=True)
-class Commitment:
+class Commitment(NamedTuple):
     """The native issuance under a grant."""
 
     grant: GrantRef

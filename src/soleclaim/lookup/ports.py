@@ -67,12 +67,13 @@ class SerialConflict:
     series: str
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How an activity stands to a registry."""
 
     country: str
     registered: bool
+    measured: bool
+    """Whether any outcome of it is recorded."""
 
 
 class Reader(Protocol):
@@ -99,7 +100,7 @@ class Reader(Protocol):
         """Recorded outcomes of exactly these activities, periods and base units."""
 
     async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
-        """For the activities that exist: their country, and whether ``registry`` has a project on them."""
+        """How each activity that exists stands to ``registry``."""
 
     async def locks_near(self, spots: Sequence[tuple[ActivityKey, Period]]) -> list[list[Lock]]:
         """Live locks of all registries whose period touches or overlaps each spot, in order of the input."""

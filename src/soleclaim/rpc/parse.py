@@ -8,6 +8,7 @@ import re
 import struct
 import unicodedata
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
@@ -143,7 +144,7 @@ class Faults:
         whole = first.nanos == 0 == last.nanos and interval.HasField("start_time") and interval.HasField("end_time")
         if whole and _EARLIEST_S <= since < until <= _LATEST_S and until - since <= _MAX_PERIOD_S:
             # Nearly all periods: right, and in whole seconds.
-            return Period(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
+            return _period_of_seconds(since, until)
         start = self._instant(field, "start_time", interval)
         end = self._instant(field, "end_time", interval)
         if start is None or end is None:
@@ -188,6 +189,12 @@ class Faults:
             self.add(field, "belongs to another query; keep all other fields the same, or start without a token")
             return None
         return int(position)
+
+
+@lru_cache(maxsize=4096)
+def _period_of_seconds(since: int, until: int) -> Period:
+    # The items of a batch mostly share a few periods.
+    return Period(datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(until, UTC))
 
 
 def query_hash(request: Message) -> str:

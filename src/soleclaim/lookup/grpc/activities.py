@@ -28,7 +28,6 @@ from soleclaim.lookup.service import activities, outcomes
 from soleclaim.policy.bundle import Bundle
 from soleclaim.rpc.caller import Context, require_registry
 from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
-from soleclaim.rpc.status import to_status
 
 SERVICE: Final = "soleclaim.api.lookup.v1.ActivityService"
 OUTCOME_SERVICE: Final = "soleclaim.api.lookup.v1.OutcomeService"
@@ -53,13 +52,11 @@ class ActivityServicer(pb2_grpc.ActivityServiceServicer):
                 require_registry(caller, project.registry)
             return project
 
-        def result(done: Activity | DomainError) -> pb2.ActivityResult:
-            if isinstance(done, DomainError):
-                return pb2.ActivityResult(error=to_status(done))
-            return pb2.ActivityResult(activity=to_activity(done))
+        def fill(result: pb2.ActivityResult, activity: Activity) -> None:
+            result.activity.CopyFrom(to_activity(activity))
 
         self._register: Mutation[ProjectRegistration, Activity] = Mutation(
-            "RegisterActivity", parse, activities.register, result, pb2.BatchRegisterActivitiesResponse
+            "RegisterActivity", parse, activities.register, fill, pb2.BatchRegisterActivitiesResponse
         )
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -152,13 +149,11 @@ class OutcomeServicer(outcome_pb2_grpc.OutcomeServiceServicer):
         async def work(transaction: Transaction, records: list[OutcomeRecord]) -> Sequence[Outcome | DomainError]:
             return await outcomes.record(transaction, bundle, records)
 
-        def result(done: Outcome | DomainError) -> outcome_pb2.OutcomeResult:
-            if isinstance(done, DomainError):
-                return outcome_pb2.OutcomeResult(error=to_status(done))
-            return outcome_pb2.OutcomeResult(outcome=to_outcome(done))
+        def fill(result: outcome_pb2.OutcomeResult, outcome: Outcome) -> None:
+            result.outcome.CopyFrom(to_outcome(outcome))
 
         self._record: Mutation[OutcomeRecord, Outcome] = Mutation(
-            "RecordOutcome", parse, work, result, outcome_pb2.BatchRecordOutcomesResponse
+            "RecordOutcome", parse, work, fill, outcome_pb2.BatchRecordOutcomesResponse
         )
 
     def register(self, server: grpc.aio.Server) -> None:

@@ -254,7 +254,8 @@ def to_outcome(outcome: Outcome) -> outcome_pb2.Outcome:
 
 def to_lock(lock: Lock, issuances: Sequence[CommittedIssuance]) -> lock_pb2.IssuanceLock:
     """The whole lock on the wire."""
-    message = to_changed_lock(lock)
+    message = lock_pb2.IssuanceLock()
+    fill_changed_lock(message, lock)
     message.registry = lock.registry
     message.instrument = lock.instrument
     message.activity = f"activities/{make_activity_id(lock.country, lock.activity_key)}"
@@ -269,17 +270,16 @@ def to_lock(lock: Lock, issuances: Sequence[CommittedIssuance]) -> lock_pb2.Issu
     return message
 
 
-def to_changed_lock(lock: Lock) -> lock_pb2.IssuanceLock:
+def fill_changed_lock(message: lock_pb2.IssuanceLock, lock: Lock) -> None:
     """What a mutation answers: the part of the lock that it may have changed."""
-    return lock_pb2.IssuanceLock(
-        name=f"{LOCK_PREFIX}{lock.lock_id}",
-        state=lock.state.value,  # type: ignore[arg-type]  # the domain's numbers are the API's
-        fencing_token=lock.token,
-        expire_time=None if lock.expire_time is None else _to_timestamp_cached(lock.expire_time),
-        units=lock.units,
-        supplement=lock.supplement,
-        update_time=_to_timestamp_cached(lock.update_time),
-    )
+    message.name = f"{LOCK_PREFIX}{lock.lock_id}"
+    message.state = lock.state.value  # type: ignore[assignment]  # the domain's numbers are the API's
+    message.fencing_token = lock.token
+    if lock.expire_time is not None:
+        message.expire_time.CopyFrom(_to_timestamp_cached(lock.expire_time))
+    message.units = lock.units
+    message.supplement = lock.supplement
+    message.update_time.CopyFrom(_to_timestamp_cached(lock.update_time))
 
 
 # The locks of a batch share their instants.

@@ -13,12 +13,12 @@ from soleclaim.core.identity import Caller, Role
 from soleclaim.lookup.domain import Abortion, Commitment, GrantRef, Lock, LockRequest, LockState
 from soleclaim.lookup.grpc.activities import page_size
 from soleclaim.lookup.grpc.convert import (
+    fill_changed_lock,
     parse_abortion,
     parse_commitment,
     parse_grant,
     parse_lock_name,
     parse_lock_request,
-    to_changed_lock,
     to_lock,
 )
 from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
@@ -36,10 +36,8 @@ SERVICE: Final = "soleclaim.api.lookup.v1.IssuanceLockService"
 Item = TypeVar("Item")
 
 
-def _result(done: Lock | DomainError) -> pb2.IssuanceLockResult:
-    if isinstance(done, DomainError):
-        return pb2.IssuanceLockResult(error=to_status(done))
-    return pb2.IssuanceLockResult(lock=to_changed_lock(done))
+def _fill(result: pb2.IssuanceLockResult, lock: Lock) -> None:
+    fill_changed_lock(result.lock, lock)
 
 
 def _mutation(
@@ -47,7 +45,7 @@ def _mutation(
     parse: Callable[[Any, Caller, Faults], Item | None],
     work: Callable[[Transaction, list[Item]], Awaitable[Sequence[Lock | DomainError]]],
 ) -> Mutation[Item, Lock]:
-    return Mutation(method, parse, work, _result, pb2.BatchIssuanceLocksResponse)
+    return Mutation(method, parse, work, _fill, pb2.BatchIssuanceLocksResponse)
 
 
 class IssuanceLockServicer(pb2_grpc.IssuanceLockServiceServicer):

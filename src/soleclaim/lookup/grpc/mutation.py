@@ -10,7 +10,7 @@ from soleclaim.core.identity import Caller
 from soleclaim.lookup.ports import LookupStore, RequestKey, Transaction
 from soleclaim.rpc.caller import Context, caller_of
 from soleclaim.rpc.parse import Faults
-from soleclaim.rpc.status import from_status
+from soleclaim.rpc.status import from_status, to_status
 
 MAX_BATCH: Final = 1000
 """Items of a batch."""
@@ -28,9 +28,10 @@ class Mutation(Generic[Item, Done]):
     parse: Callable[[Any, Caller, Faults], Item | None]
     """The item of a request; what it returns counts only when no fault was noted. May raise ``DomainError``."""
     work: Callable[[Transaction, list[Item]], Awaitable[Sequence[Done | DomainError]]]
-    result: Callable[[Done | DomainError], Any]
-    response: Callable[..., Any]
-    """The batch response's type; takes ``results``."""
+    fill: Callable[[Any, Done], None]
+    """Write what was done into its result message, in place: a thousand messages built apart cost twice as much."""
+    response: Callable[[], Any]
+    """The batch response's type; has ``results``."""
 
 
 async def run_single(store: LookupStore, mutation: Mutation[Item, Done], request: Any, context: Context) -> Any:
@@ -64,11 +65,11 @@ async def run_batch(store: LookupStore, mutation: Mutation[Item, Done], request:
 
 
 def _parse_item(mutation: Mutation[Item, Done], i: int, request: Any, caller: Caller) -> Item | DomainError:
-    faults = Faults()
+    faults = Faults(f"requests[{i}].")
     if request.request_id:
-        faults.add(f"requests[{i}].request_id", "must stay empty inside a batch; the batch's own request_id counts")
+        faults.add("request_id", "must stay empty inside a batch; the batch's own request_id counts")
     try:
-        item = mutation.parse(request, caller, faults.prefixed(f"requests[{i}]."))
+        item = mutation.parse(request, caller, faults)
         faults.raise_if_any()
     except DomainError as error:
         return error
@@ -90,9 +91,15 @@ async def _once(
     async def work(transaction: Transaction) -> bytes:
         good = [each for each in items if not isinstance(each, DomainError)]
         done = iter(await mutation.work(transaction, good) if good else ())
-        results = [mutation.result(each if isinstance(each, DomainError) else next(done)) for each in items]
-        fresh[:] = [mutation.response(results=results)]
-        answer: bytes = fresh[0].SerializeToString()
+        response = mutation.response()
+        for each in items:
+            result, outcome = response.results.add(), each if isinstance(each, DomainError) else next(done)
+            if isinstance(outcome, DomainError):
+                result.error.CopyFrom(to_status(outcome))
+            else:
+                mutation.fill(result, outcome)
+        fresh[:] = [response]
+        answer: bytes = response.SerializeToString()
         return answer
 
     payload_hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

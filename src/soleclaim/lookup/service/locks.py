@@ -37,6 +37,7 @@ async def acquire(
     answers: dict[int, Lock | DomainError] = {}
     claims: dict[int, Claim] = {}
     earlier = _Earlier()
+    await transaction.bar_outcome_changes()
     standing = await transaction.standing(requests[0].registry, [each.activity_key for each in requests])
     for i, request in enumerate(requests):
         claim, faults = _claim(bundle, request, standing)
@@ -46,10 +47,10 @@ async def acquire(
             answers[i] = DomainError(Reason.CONTRADICTS_BATCH_ITEM, item=other)
         else:
             claims[i] = claim
-    order = list(claims)
-    if order:
+    bound = [i for i, one in claims.items() if one.request.carried_in or standing[one.request.activity_key].measured]
+    if bound:
         for i, fault in zip(
-            order, await exceeding(transaction, [claims[i] for i in order], hold=transaction), strict=True
+            bound, await exceeding(transaction, [claims[i] for i in bound], hold=transaction), strict=True
         ):
             if fault is not None:
                 answers[i] = fault

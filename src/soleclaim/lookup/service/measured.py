@@ -24,10 +24,9 @@ async def exceeding(
 ) -> list[DomainError | None]:
     """For each claim why it would exceed what was measured, or ``None``. Claims that carry do not depend on each other.
 
-    ``hold``: the transaction whose end other grants and outcome changes of measured activities then wait for.
+    ``hold``: the transaction whose end other grants of measured activities then wait for; it has barred outcome
+    changes.
     """
-    if hold is not None:
-        await hold.bar_outcome_changes()
     spots = [(each.request.activity_key, each.request.period, each.base_unit) for each in claims]
     measured = await reader.outcomes_overlapping(spots)
     outcomes = [_exact(found, claim) for found, claim in zip(measured, claims, strict=True)]

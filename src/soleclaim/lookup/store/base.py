@@ -33,8 +33,8 @@ ATTEMPTS: Final = 5
 """How often a unit of work is tried when the database reports a deadlock or a race between two registrations."""
 _DEADLOCK_OR_SERIALIZATION: Final = frozenset({"40P01", "40001"})
 _IDENTITY_TABLES: Final = ("activity", "strong_identifier", "native_project", "review_case", "outcome")
-EXPIRE_WINDOW: Final = 50_000
-"""How many locks one sweep looks at."""
+EXPIRE_WINDOW: Final = 5_000
+"""How many locks one sweep looks at: a few milliseconds, so that calls do not wait for it."""
 
 
 class SqlLookupStore(ABC):
@@ -46,7 +46,8 @@ class SqlLookupStore(ABC):
         self._engine = engine
         self._bundles = bundles
         self._bundle_id = bundle_id
-        self._swept_to = 0
+        self._ended_to = 0
+        self._sweep_from: int | None = None
 
     @classmethod
     async def open(cls, engine: AsyncEngine, bundle: Bundle) -> Self:
@@ -133,12 +134,15 @@ class SqlLookupStore(ABC):
         """All questions of the transaction about to start see the same state."""
 
     async def expire_stale(self, *, limit: int) -> int:
-        """See ``LookupStore.expire_stale``. Looks only above the locks that ended long ago."""
+        """See ``LookupStore.expire_stale``. One window a call, round and round above what ended long ago."""
 
         async def sweep(transaction: SqlTransaction) -> int:
-            expired, swept_to = await transaction.expire_above(self._swept_to, window=EXPIRE_WINDOW, limit=limit)
-            self._swept_to = swept_to
-            return expired
+            start = self._ended_to if self._sweep_from is None else self._sweep_from
+            swept = await transaction.expire_above(start, window=EXPIRE_WINDOW, limit=limit)
+            if start == self._ended_to:
+                self._ended_to = swept.ended_to
+            self._sweep_from = swept.go_on_from
+            return swept.expired
 
         return await self._in_transaction(sweep)
 

@@ -29,8 +29,11 @@ class LockChanges(LockTables):
     """The part of a transaction that moves grants on."""
 
     @abstractmethod
-    async def _add_blocks(self, rows: Sequence[tuple[Any, ...]]) -> int:
-        """Insert unit blocks (lock_id, token, registry, series, series_key, start, end) that overlap none; how many."""
+    async def _add_blocks(self, rows: Sequence[tuple[Any, ...]]) -> bool:
+        """Insert unit blocks (lock_id, token, registry, series, series_key, start, end); whether none overlaps another.
+
+        Where one does, the caller goes back to its savepoint.
+        """
 
     async def _move(
         self, grants: Sequence[GrantRef], change: str, condition: str, kind: EventKind, details: Sequence[str] = ()
@@ -159,7 +162,7 @@ class LockChanges(LockTables):
             ),
             key=lambda row: (row[4], row[5]),
         )  # fmt: skip
-        return await self._add_blocks(blocks) == len(blocks)
+        return await self._add_blocks(blocks)
 
 
 def _ended(moved: Sequence[Moved], state: LockState) -> list[Lock]:

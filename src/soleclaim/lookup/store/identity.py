@@ -102,21 +102,23 @@ class IdentityTables(UnitOfWork):
         """See ``Transaction``."""
         wanted = dict.fromkeys(keys)
         items, values = self.relation((("activity_key", "int"),), ((key,) for key in wanted))
+        measured = "EXISTS (SELECT 1 FROM outcome o WHERE o.activity_key = item.activity_key)"
         rows = await self._run(
-            f"SELECT item.activity_key, p.country FROM {items} "
+            f"SELECT item.activity_key, p.country, {measured} FROM {items} "
             "JOIN native_project p ON p.activity_key = item.activity_key AND p.registry = :registry",
             registry=registry,
             **values,
         )
-        standing = {ActivityKey(key): Standing(country, registered=True) for key, country in rows}
+        standing = {ActivityKey(key): Standing(country, True, bool(known)) for key, country, known in rows}
         missing = [key for key in wanted if key not in standing]
         if missing:
             items, values = self.relation((("activity_key", "int"),), ((key,) for key in missing))
             rows = await self._run(
-                f"SELECT a.activity_key, a.country FROM activity a JOIN {items} ON item.activity_key = a.activity_key",
+                f"SELECT a.activity_key, a.country, {measured} FROM activity a "
+                f"JOIN {items} ON item.activity_key = a.activity_key",
                 **values,
             )
-            standing |= {ActivityKey(key): Standing(country, registered=False) for key, country in rows}
+            standing |= {ActivityKey(key): Standing(country, False, bool(known)) for key, country, known in rows}
         return standing
 
     async def identity_of(

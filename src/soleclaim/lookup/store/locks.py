@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.errors import DomainError, Reason
@@ -37,6 +37,15 @@ SETTLED_US: Final = 120_000_000
 """Longer than any unit of work lives: statements and idle transactions end far earlier."""
 _BUNDLE_ID: Final = 20
 """Place of the bundle among ``LOCK_COLUMNS``."""
+
+
+class Swept(NamedTuple):
+    """What one look for stale locks did. ``go_on_from``: where the next should start; ``None``: at ``ended_to``."""
+
+    expired: int
+    ended_to: int
+    """Up to this number no lock can be HELD any more, seen from where the look started."""
+    go_on_from: int | None
 
 
 class LockTables(UnitOfWork):
@@ -224,10 +233,11 @@ class LockTables(UnitOfWork):
         await self._free_segments(locks)
         return len(locks)
 
-    async def expire_above(self, lock_id: int, *, window: int, limit: int) -> tuple[int, int]:
-        """Expire stale locks among the ``window`` after ``lock_id``; how many, and up to which id none can be HELD."""
+    async def expire_above(self, lock_id: int, *, window: int, limit: int) -> Swept:
+        """Expire at most ``limit`` stale locks among the ``window`` that follow ``lock_id``."""
         looked_at = (
-            "WITH looked_at AS (SELECT * FROM issuance_lock WHERE lock_id > :lock_id ORDER BY lock_id LIMIT :window)"
+            "WITH looked_at AS (SELECT lock_id, state, expire_us, create_us FROM issuance_lock "
+            "WHERE lock_id > :lock_id ORDER BY lock_id LIMIT :window)"
         )
         bounds = {"lock_id": lock_id, "window": window}
         now = await self.now_us()
@@ -239,13 +249,17 @@ class LockTables(UnitOfWork):
             **bounds,
         )
         # Numbers are drawn before the commit: below the number of a young lock another may still come into sight.
-        ((ended_to,),) = await self._run(
-            f"{looked_at} SELECT max(lock_id) FROM looked_at WHERE lock_id < coalesce((SELECT min(lock_id) "
-            f"FROM looked_at WHERE state = {LockState.HELD:d} OR create_us > :settled), {2**63 - 1})",
+        ((ended_to, last, number),) = await self._run(
+            f"{looked_at}, unsettled AS (SELECT min(lock_id) AS first FROM looked_at "
+            f"WHERE state = {LockState.HELD:d} OR create_us > :settled) "
+            "SELECT (SELECT max(lock_id) FROM looked_at WHERE lock_id < coalesce(first, lock_id + 1)), "
+            "(SELECT max(lock_id) FROM looked_at), (SELECT count(*) FROM looked_at) FROM unsettled",
             settled=now - SETTLED_US,
             **bounds,
         )
-        return await self._expire(LockId(each) for (each,) in stale), ended_to or lock_id
+        expired = await self._expire(LockId(each) for (each,) in stale)
+        go_on_from = lock_id if len(stale) == limit else last if number == window else None
+        return Swept(expired, ended_to or lock_id, go_on_from)
 
     async def _free_segments(self, locks: Iterable[Lock]) -> None:
         """Take the segments of ended locks out of the exclusion rule."""

@@ -13,6 +13,7 @@ from soleclaim.lookup.domain import (
 )
 from soleclaim.lookup.store.rows import (
     to_instant,
+    to_period,
     to_us,
 )
 from soleclaim.lookup.store.unit_of_work import UnitOfWork
@@ -49,7 +50,7 @@ class OutcomeTables(UnitOfWork):
     @staticmethod
     def _outcome(row: Any) -> Outcome:  # noqa: ANN401  a row of any statement that selects these columns
         key = ActivityKey(row.activity_key)
-        period = Period(to_instant(row.period_start_us), to_instant(row.period_end_us))
+        period = to_period(row.period_start_us, row.period_end_us)
         activity_id = make_activity_id(row.country, key)
         record = OutcomeRecord(row.registry, activity_id, key, period, row.base_unit, row.quantity)
         return Outcome(record, to_instant(row.update_us))

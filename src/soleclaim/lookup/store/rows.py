@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from soleclaim.core.activity_id import ActivityKey
@@ -20,14 +21,23 @@ LOCK_COLUMNS: Final = (
 )
 
 
+# The rows of a batch share most of their instants and periods.
+@lru_cache(maxsize=4096)
 def to_us(instant: datetime) -> int:
     """Microseconds since 1970."""
     return (instant - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=4096)
 def to_instant(us: int) -> datetime:
     """The aware UTC instant."""
     return _EPOCH + timedelta(microseconds=us)
+
+
+@lru_cache(maxsize=4096)
+def to_period(start_us: int, end_us: int) -> Period:
+    """The period between two instants."""
+    return Period(to_instant(start_us), to_instant(end_us))
 
 
 def to_lock(row: Sequence[Any], bundles: Mapping[int, str]) -> Lock:
@@ -61,7 +71,7 @@ def to_lock(row: Sequence[Any], bundles: Mapping[int, str]) -> Lock:
         country,
         registry,
         instrument,
-        Period(to_instant(start_us), to_instant(end_us)),
+        to_period(start_us, end_us),
         WHOLE if slice_end == WHOLE.end and slice_start == 0 else Slice(slice_start, slice_end),
         _STATES[state],
         Token(token),
@@ -84,7 +94,7 @@ def to_obstacle(row: Sequence[Any]) -> Obstacle:
         lock_id=LockId(row[0]),
         registry=row[1],
         instrument=row[2],
-        period=Period(to_instant(row[3]), to_instant(row[4])),
+        period=to_period(row[3], row[4]),
         slice=Slice(row[5], row[6]),
         state=LockState(row[7]),
         expire_time=None if row[8] is None else to_instant(row[8]),

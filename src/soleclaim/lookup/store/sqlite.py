@@ -163,7 +163,7 @@ class SqliteTransaction(SqlTransaction):
             **values,
         )
 
-    async def _add_blocks(self, rows: Sequence[tuple[Any, ...]]) -> int:
+    async def _add_blocks(self, rows: Sequence[tuple[Any, ...]]) -> bool:
         columns = (("lock_id", "int"), ("token", "int"), ("registry", "text"), ("series", "text"),
                    ("series_key", "int"), ("start_serial", "int"), ("end_serial", "int"))  # fmt: skip
         names = ", ".join(name for name, _ in columns)
@@ -181,7 +181,7 @@ class SqliteTransaction(SqlTransaction):
             "AND u.start_serial <= item.end_serial AND item.start_serial <= u.end_serial) RETURNING 1",
             **values,
         )
-        return len(added)
+        return len(added) == len(rows)
 
 
 class SqliteLookupStore(SqlLookupStore):
