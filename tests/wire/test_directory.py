@@ -181,7 +181,7 @@ def test_a_schema_it_does_not_know_names_the_command_to_run(
 ) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}"
     common = ("--database-url", url, *FREE, *tls_options(lookup_files))
-    told = "the database's schema stands at nothing, this program needs lookup_0001"
+    told = "the database's schema stands at nothing, this program needs lookup_0002"
     # Once as a process of its own: it also has to come to its end.
     for done in (serve(*common), serve(*common, "--workers", 2), serve_apart(*common)):
         assert_told(done, told, "run: soleclaim migrate --store lookup --database-url")
@@ -194,7 +194,7 @@ def test_a_schema_of_a_newer_release_is_not_touched(serve: Serve, lookup_files: 
         connection.execute("UPDATE alembic_version SET version_num = '0999'")
     connection.close()
     done = serve("--database-url", database, *FREE, *tls_options(lookup_files))
-    assert_told(done, "the database's schema stands at 0999, this program needs lookup_0001")
+    assert_told(done, "the database's schema stands at 0999, this program needs lookup_0002")
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,15 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.type.interval_pb2 import Interval
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -40,7 +39,7 @@ EPOCH_S: Final = 1_735_689_600
 """Start of the first period granted by the benchmark: 2025-01-01."""
 MONTH_S: Final = MONTH_US // 1_000_000
 TIMEOUT_S: Final = 60.0
-_DECLARATION: Final = types_pb2.Declaration(no_other_application=True, no_claim_after_transfer=True)
+TURNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Plan:
     """
 
     seconds: float
+    """Of each kind of load, in turns."""
     batch: int
     connections: int
     workers: int
@@ -79,19 +79,23 @@ async def measure(url: str, existing: int, plan: Plan, say: Callable[[str], None
     async with scratch_database(url) as database:
         say(f"{existing:,} existing locks: filling")
         await fill(database, existing)
-        say("raw inserts")
-        figures.raw_grants_per_s = await _raw(database, plan)
         with tempfile.TemporaryDirectory(prefix="soleclaim-bench-") as folder:
-            async with _lookup(database, Path(folder), plan) as (client, meter):
+            async with _lookup(database, Path(folder), plan) as (client, meter), _raw(database, plan) as insert:
                 supply = _free_months()
-                say("batch grants through gRPC")
-                figures.grpc_grants_per_s = await meter("grants", _repeat(plan, _granting(client, supply, plan)))
-                say("acquire, begin, commit in batches")
-                figures.issuances_per_s = await meter("cycle", _repeat(plan, _cycling(client, supply, plan)))
+                raw, grants, cycles = [], [], []
+                # In turns, so that a machine that grows slower or faster meanwhile does so for all three.
+                turn = replace(plan, seconds=plan.seconds / TURNS)
+                for i in range(1, TURNS + 1):
+                    say(f"turn {i} of {TURNS}: raw inserts, batch grants through gRPC, acquire-begin-commit in batches")
+                    raw.append(await _repeat(turn, insert))
+                    grants.append(await meter("grants", _repeat(turn, _granting(client, supply, plan))))
+                    cycles.append(await meter("cycle", _repeat(turn, _cycling(client, supply, plan))))
                 say("single grants")
                 figures.unary_per_s = await meter("unary", _repeat(plan, _single(client, supply), tasks=8))
                 latencies = await _paced(plan, _single(client, supply), rate=figures.unary_per_s / 2)
                 figures.limited_by = meter.busy
+    figures.raw_grants_per_s, figures.grpc_grants_per_s = statistics.mean(raw), statistics.mean(grants)
+    figures.issuances_per_s = statistics.mean(cycles)
     figures.ratio = figures.grpc_grants_per_s / figures.raw_grants_per_s
     figures.cycle_ratio = figures.issuances_per_s / figures.raw_grants_per_s
     figures.unary_p50_ms = statistics.median(latencies) * 1000
@@ -145,7 +149,9 @@ def _free_months() -> Iterator[tuple[int, int]]:
             yield n, month
 
 
-async def _raw(url: str, plan: Plan) -> float:
+@asynccontextmanager
+async def _raw(url: str, plan: Plan) -> AsyncIterator[Work]:
+    """The bare insert, on ``plan.connections`` connections."""
     engine = create_async_engine(url, pool_size=plan.connections)
     supply = _free_months()
     connections: asyncio.Queue[AsyncConnection] = asyncio.Queue()
@@ -170,23 +176,11 @@ async def _raw(url: str, plan: Plan) -> float:
             connections.put_nowait(connection)
         return plan.batch
 
-    try:
-        return await _with_connections(engine, plan, connections, insert)
-    finally:
-        await engine.dispose()
-
-
-async def _with_connections(
-    engine: AsyncEngine, plan: Plan, connections: "asyncio.Queue[AsyncConnection]", work: Work
-) -> float:
-    opened = [await engine.connect() for _ in range(plan.connections)]
-    for each in opened:
-        connections.put_nowait(each)
-    try:
-        return await _repeat(plan, work)
-    finally:
-        for each in opened:
-            await each.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        for _ in range(plan.connections):
+            connections.put_nowait(await stack.enter_async_context(engine.connect()))
+        yield insert
 
 
 def _take(supply: Iterator[tuple[int, int]], number: int) -> list[tuple[int, int]]:
@@ -196,26 +190,30 @@ def _take(supply: Iterator[tuple[int, int]], number: int) -> list[tuple[int, int
 _NAMES: Final = [f"activities/{make_activity_id('CN', key_of(n))}" for n in range(ACTIVITIES + 1)]
 
 
-def _acquire(n: int, month: int) -> pb2.AcquireIssuanceLockRequest:
+_COMMON: Final = pb2.AcquireIssuanceLockRequest(
+    registry="gec",
+    instrument="GEC",
+    units=1,
+    declaration=types_pb2.Declaration(no_other_application=True, no_claim_after_transfer=True),
+)
+
+
+def _fill(request: pb2.AcquireIssuanceLockRequest, n: int, month: int) -> None:
     start = EPOCH_S + month * MONTH_S
-    return pb2.AcquireIssuanceLockRequest(
-        registry="gec",
-        instrument="GEC",
-        activity=_NAMES[n],
-        period=Interval(start_time=Timestamp(seconds=start), end_time=Timestamp(seconds=start + MONTH_S)),
-        units=1,
-        reference=f"bench-{n}-{month}",
-        declaration=_DECLARATION,
-    )
+    request.CopyFrom(_COMMON)
+    request.activity = _NAMES[n]
+    request.period.start_time.seconds = start
+    request.period.end_time.seconds = start + MONTH_S
+    request.reference = f"bench-{n}-{month}"
 
 
 async def _grant_batch(
     client: LookupClient, supply: Iterator[tuple[int, int]], plan: Plan
 ) -> list[tuple[str, int, pb2.IssuanceLock]]:
     spots = _take(supply, plan.batch)
-    request = pb2.BatchAcquireIssuanceLocksRequest(
-        request_id=secrets.token_hex(16), requests=[_acquire(n, month) for n, month in spots]
-    )
+    request = pb2.BatchAcquireIssuanceLocksRequest(request_id=secrets.token_hex(16))
+    for n, month in spots:
+        _fill(request.requests.add(), n, month)
     response = await client.call(client.locks.BatchAcquireIssuanceLocks, request, timeout_s=TIMEOUT_S)
     return [
         (f"bench-{n}", month, result.lock)
@@ -234,25 +232,16 @@ def _granting(client: LookupClient, supply: Iterator[tuple[int, int]], plan: Pla
 def _cycling(client: LookupClient, supply: Iterator[tuple[int, int]], plan: Plan) -> Work:
     async def work() -> int:
         granted = await _grant_batch(client, supply, plan)
-        begin = pb2.BatchBeginIssuancesRequest(
-            request_id=secrets.token_hex(16),
-            requests=[
-                pb2.BeginIssuanceRequest(name=lock.name, fencing_token=lock.fencing_token) for _, _, lock in granted
-            ],
-        )
+        begin = pb2.BatchBeginIssuancesRequest(request_id=secrets.token_hex(16))
+        for _, _, lock in granted:
+            begin.requests.add(name=lock.name, fencing_token=lock.fencing_token)
         await client.call(client.locks.BatchBeginIssuances, begin, timeout_s=TIMEOUT_S)
-        commit = pb2.BatchCommitIssuancesRequest(
-            request_id=secrets.token_hex(16),
-            requests=[
-                pb2.CommitIssuanceRequest(
-                    name=lock.name,
-                    fencing_token=lock.fencing_token,
-                    native_issuance_id=f"{project}-{month}",
-                    blocks=[types_pb2.UnitBlock(series=project, start=month, end=month)],
-                )
-                for project, month, lock in granted
-            ],
-        )
+        commit = pb2.BatchCommitIssuancesRequest(request_id=secrets.token_hex(16))
+        for project, month, lock in granted:
+            one = commit.requests.add(
+                name=lock.name, fencing_token=lock.fencing_token, native_issuance_id=f"{project}-{month}"
+            )
+            one.blocks.add(series=project, start=month, end=month)
         response = await client.call(client.locks.BatchCommitIssuances, commit, timeout_s=TIMEOUT_S)
         return sum(result.HasField("lock") for result in response.results)
 
@@ -261,7 +250,8 @@ def _cycling(client: LookupClient, supply: Iterator[tuple[int, int]], plan: Plan
 
 def _single(client: LookupClient, supply: Iterator[tuple[int, int]]) -> Work:
     async def work() -> int:
-        request = _acquire(*next(supply))
+        request = pb2.AcquireIssuanceLockRequest()
+        _fill(request, *next(supply))
         request.request_id = secrets.token_hex(16)
         await client.call(client.locks.AcquireIssuanceLock, request, timeout_s=TIMEOUT_S)
         return 1
@@ -274,15 +264,19 @@ class Meter:
 
     def __init__(self, server: asyncio.subprocess.Process, engine: AsyncEngine) -> None:
         self._server, self._engine = server, engine
+        self._spent: dict[str, defaultdict[str, float]] = {}
         self.busy: dict[str, dict[str, float]] = {}
 
     async def __call__(self, phase: str, work: Awaitable[float]) -> float:
         """Run the phase."""
         before, started = await self._used(), time.monotonic()
         figure = await work
-        elapsed = time.monotonic() - started
+        spent = self._spent.setdefault(phase, defaultdict(float))
+        spent["elapsed"] += time.monotonic() - started
         after = await self._used()
-        self.busy[phase] = {side: round((after[side] - before[side]) / elapsed, 2) for side in after}
+        for side in after:
+            spent[side] += after[side] - before[side]
+        self.busy[phase] = {side: round(spent[side] / spent["elapsed"], 2) for side in after}
         return figure
 
     async def _used(self) -> dict[str, float]:

@@ -18,15 +18,17 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--database-url", required=True, help="A PostgreSQL server; a scratch database is made and dropped.")
-@click.option("--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Length of a phase.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Length of each kind of load."
+)
 @click.option(
     "--existing", type=click.IntRange(1, 50_000_000), multiple=True, default=(10_000,), show_default=True,
     help="Locks already in the store; may be given several times.",
 )  # fmt: skip
 @click.option("--batch", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Items of a batch.")
 @click.option(
-    "--connections", type=click.IntRange(1, 64), default=2, show_default=True,
-    help="Database connections, for the baseline and for the lookup alike.",
+    "--connections", type=click.IntRange(1, 64), default=8, show_default=True,
+    help="Database connections, for the baseline and for the lookup alike; 8 is the lookup's own default.",
 )  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 16), default=1, show_default=True, help="Processes of the lookup.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

@@ -33,7 +33,7 @@ class UnitBlock:
 
 def total(blocks: Iterable[UnitBlock]) -> int:
     """Units in all blocks."""
-    return sum(block.count for block in blocks)
+    return sum([block.end - block.start + 1 for block in blocks])
 
 
 def first_overlap(blocks: Iterable[UnitBlock]) -> tuple[UnitBlock, UnitBlock] | None:

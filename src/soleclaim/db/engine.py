@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -24,6 +24,8 @@ _READ_ONLY: Final = "soleclaim_read_only"
 _BUSY_IN_SQLITE: Final = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN}
 )
+_TAKEN_IN_SQLITE: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
+_TAKEN_IN_POSTGRES: Final = frozenset({"23505", "23P01"})
 
 
 class StoreUrlFault(Exception):
@@ -83,7 +85,8 @@ def open_engine(
         "timezone": "UTC",
     }
     if by_key:
-        settings |= {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan"}
+        # Turned off, a way of reading still counts, at an absurd price: one that would have plans compiled.
+        settings |= {"enable_seqscan": "off", "plan_cache_mode": "force_custom_plan", "jit": "off"}
     return create_async_engine(
         parsed,
         pool_size=pool_size,
@@ -142,6 +145,11 @@ def means_busy(error: DBAPIError) -> bool:
 def sqlstate(error: DBAPIError) -> str | None:
     """PostgreSQL's code of the error, e.g. ``40P01``; ``None`` on SQLite."""
     return getattr(error.orig, "sqlstate", None)
+
+
+def stands_already(error: IntegrityError) -> bool:
+    """Whether an insert met a row that uniqueness or an exclusion rule keeps it from joining."""
+    return sqlstate(error) in _TAKEN_IN_POSTGRES or getattr(error.orig, "sqlite_errorcode", None) in _TAKEN_IN_SQLITE
 
 
 def postgres_options(settings: dict[str, str]) -> str:

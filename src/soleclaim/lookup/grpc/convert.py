@@ -192,7 +192,7 @@ def parse_commitment(message: lock_pb2.CommitIssuanceRequest, caller: Caller, fa
         for i, each in enumerate(message.blocks[:MAX_BLOCKS])
         if (block := _parse_block(f"blocks[{i}]", each, faults)) is not None
     ]
-    overlap = first_overlap(blocks)
+    overlap = first_overlap(blocks) if len(blocks) > 1 else None
     if overlap:
         last = min(each.end for each in overlap)
         faults.add("blocks", f"serials {overlap[1].start} to {last} of a series stand in two blocks")
@@ -273,12 +273,13 @@ def to_lock(lock: Lock, issuances: Sequence[CommittedIssuance]) -> lock_pb2.Issu
 def fill_changed_lock(message: lock_pb2.IssuanceLock, lock: Lock) -> None:
     """What a mutation answers: the part of the lock that it may have changed."""
     message.name = f"{LOCK_PREFIX}{lock.lock_id}"
-    message.state = lock.state.value  # type: ignore[assignment]  # the domain's numbers are the API's
+    message.state = lock.state  # type: ignore[assignment]  # the domain's numbers are the API's
     message.fencing_token = lock.token
     if lock.expire_time is not None:
         message.expire_time.CopyFrom(_to_timestamp_cached(lock.expire_time))
     message.units = lock.units
-    message.supplement = lock.supplement
+    if lock.supplement:
+        message.supplement = True
     message.update_time.CopyFrom(_to_timestamp_cached(lock.update_time))
 
 

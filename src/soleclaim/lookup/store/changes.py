@@ -5,6 +5,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from sqlalchemy.exc import IntegrityError
+
+from soleclaim.core.serials import total
+from soleclaim.db.engine import stands_already
 from soleclaim.lookup.domain import (
     Abortion,
     Commitment,
@@ -39,6 +43,8 @@ class LockChanges(LockTables):
         self, grants: Sequence[GrantRef], change: str, condition: str, kind: EventKind, details: Sequence[str] = ()
     ) -> list[Moved]:
         """One conditional change of many locks: ``change`` where registry, token and ``condition`` fit."""
+        if not grants:
+            return []
         columns = _GRANT_COLUMNS
         rows: list[tuple[Any, ...]] = [(each.lock_id, each.token, each.registry) for each in grants]
         if details:
@@ -97,6 +103,8 @@ class LockChanges(LockTables):
 
     async def commit(self, commitments: Sequence[Commitment]) -> list[Moved | SerialConflict]:
         """See ``Transaction``."""
+        if not commitments:
+            return []
         savepoint = await self._connection.begin_nested()
         moved = await self._try_commit(commitments)
         if moved is not None:
@@ -120,7 +128,9 @@ class LockChanges(LockTables):
         """Commit all that fit their grant; ``None`` when a serial or native id of these stands in the ledger."""
         changed = await self._change(
             (*_GRANT_COLUMNS, ("units", "int")),
-            sorted((each.grant.lock_id, each.grant.token, each.grant.registry, _units(each)) for each in commitments),
+            sorted(
+                (each.grant.lock_id, each.grant.token, each.grant.registry, total(each.blocks)) for each in commitments
+            ),
             f"state = {LockState.ISSUED:d}, issued_units = l.issued_units + l.units, "
             "issuance_count = l.issuance_count + 1, supplement = FALSE",
             f"{_FITS} AND l.units = item.units AND l.state = {LockState.ISSUING:d}",
@@ -140,18 +150,17 @@ class LockChanges(LockTables):
             columns,
             (
                 (each.grant.registry, each.native_issuance_id, each.grant.lock_id, each.grant.token,
-                 locks[each.grant.lock_id].reference, _units(each))
+                 locks[each.grant.lock_id].reference, total(each.blocks))
                 for each in sorted(done, key=lambda one: one.native_issuance_id)
             ),
         )  # fmt: skip
         names = ", ".join(name for name, _ in columns)
-        added = await self._run(
-            f"INSERT INTO issuance ({names}, commit_us) SELECT {names}, :now FROM {items} WHERE TRUE "
-            "ON CONFLICT (registry, native_issuance_id) DO NOTHING RETURNING lock_id",
+        added = await self._add(
+            f"INSERT INTO issuance ({names}, commit_us) SELECT {names}, :now FROM {items}",
             now=await self.now_us(),
             **values,
         )
-        if len(added) < len(done):
+        if not added:
             return False
         blocks = sorted(
             (
@@ -164,10 +173,19 @@ class LockChanges(LockTables):
         )  # fmt: skip
         return await self._add_blocks(blocks)
 
+    async def _add(self, statement: str, **values: object) -> bool:
+        """Run an insert; whether it met nothing that stands already. If it did, go back to the savepoint.
+
+        No ON CONFLICT: it searches an index once more before it inserts, and nearly always there is nothing to find.
+        """
+        try:
+            await self._run(statement, **values)
+        except IntegrityError as error:
+            if not stands_already(error):
+                raise
+            return False
+        return True
+
 
 def _ended(moved: Sequence[Moved], state: LockState) -> list[Lock]:
     return [each.lock for each in moved if each.done and each.lock is not None and each.lock.state is state]
-
-
-def _units(commitment: Commitment) -> int:
-    return sum(block.count for block in commitment.blocks)

@@ -5,11 +5,9 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from soleclaim.core.activity_id import ActivityKey
-from soleclaim.db.engine import sqlstate
 from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockState
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, unnest
@@ -18,8 +16,6 @@ from soleclaim.lookup.store.transaction import SqlTransaction
 
 _OPENERS, _POSITIONERS, _OUTCOMES = (0x501E_0001, 0x501E_0002, 0x501E_0003)
 """Keys of advisory locks; each names what it orders."""
-
-_EXCLUSION_VIOLATION: Final = "23P01"
 
 _SEGMENT_COLUMNS: Final = (
     ("place", "int"), ("activity_key", "int"), ("attributes", "text"), ("period_start_us", "int"),
@@ -55,6 +51,7 @@ class PostgresTransaction(SqlTransaction):
 
     relation: ClassVar[Relation] = staticmethod(unnest)
     now_sql: ClassVar[str] = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+    transaction_id_sql: ClassVar[str] = "nextval('transaction_id')"
 
     async def draw(self, sequence: str, count: int) -> list[int]:
         """See ``SqlTransaction``."""
@@ -101,9 +98,9 @@ class PostgresTransaction(SqlTransaction):
             "locked AS (INSERT INTO issuance_lock (lock_id, activity_key, country, registry, instrument, "
             "period_start_us, period_end_us, slice_start, slice_end, state, token, expire_us, units, carried_in, "
             "reference, issued_units, issuance_count, supplement, bundle_id, create_us, update_us) "
-            "SELECT lock_id, activity_key, country, registry, instrument, period_start_us, period_end_us, slice_start, "
-            f"slice_end, {LockState.HELD:d}, token, expire_us, units, carried_in, reference, 0, 0, FALSE, :bundle_id, "
-            ":now, :now FROM numbered JOIN item USING (lock_id)), "
+            "SELECT lock_id, activity_key, country, registry, instrument, period_start_us, period_end_us, "
+            f"slice_start, slice_end, {LockState.HELD:d}, token, expire_us, units, carried_in, reference, 0, 0, FALSE, "
+            ":bundle_id, :now, :now FROM numbered JOIN item USING (lock_id)), "
             "noted AS (INSERT INTO history_entry (entry_id, tx_id, kind, activity_key, country, registry, lock_id, "
             f"token, create_us) SELECT token, :tx_id, {EventKind.LOCK_GRANTED:d}, activity_key, country, registry, "
             "lock_id, token, :now FROM numbered JOIN item USING (lock_id)) "
@@ -166,14 +163,7 @@ class PostgresTransaction(SqlTransaction):
                    ("series_key", "int"), ("start_serial", "int"), ("end_serial", "int"))  # fmt: skip
         items, values = unnest(columns, rows)
         names = ", ".join(name for name, _ in columns)
-        try:
-            # No ON CONFLICT: it looks into the exclusion index twice, and nearly always there is nothing to find.
-            await self._run(f"INSERT INTO unit_block ({names}) SELECT {names} FROM {items}", **values)
-        except IntegrityError as error:
-            if sqlstate(error) != _EXCLUSION_VIOLATION:
-                raise
-            return False
-        return True
+        return await self._add(f"INSERT INTO unit_block ({names}) SELECT {names} FROM {items}", **values)
 
 
 class PostgresLookupStore(SqlLookupStore):

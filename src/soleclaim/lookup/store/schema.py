@@ -115,7 +115,7 @@ issuance_lock = Table(
     Column("create_us", BigInteger, nullable=False),
     Column("update_us", BigInteger, nullable=False),
     # State changes rewrite the row in place while its page has room: no index holds a column that changes.
-    postgresql_with={"fillfactor": "60"},
+    postgresql_with={"fillfactor": "50"},
 )
 
 segment = Table(

@@ -37,6 +37,9 @@ class UnitOfWork(ABC):
     now_sql: ClassVar[str]
     """The database's clock in microseconds, read when the statement runs."""
 
+    transaction_id_sql: ClassVar[str] = "NULL"
+    """A new number for this transaction, where a statement can draw one by the way."""
+
     @abstractmethod
     async def draw(self, sequence: str, count: int) -> list[int]:
         """Rising numbers, never given before."""
@@ -109,13 +112,13 @@ class UnitOfWork(ABC):
         claimed = await self._run(
             "INSERT INTO request (caller, request_id, method, payload_hash, create_us) "
             f"VALUES (:caller, :request_id, :method, :payload_hash, {self.now_sql}) "
-            "ON CONFLICT (caller, request_id) DO NOTHING RETURNING create_us",
+            f"ON CONFLICT (caller, request_id) DO NOTHING RETURNING create_us, {self.transaction_id_sql}",
             method=key.method,
             payload_hash=key.payload_hash,
             **values,
         )
         if claimed:
-            self._now = claimed[0][0]
+            ((self._now, self._tx_id),) = claimed
             return None
         ((method, payload_hash, answer),) = await self._run(
             "SELECT method, payload_hash, answer FROM request WHERE caller = :caller AND request_id = :request_id",
