@@ -36,6 +36,12 @@ COMMANDS: Final = {
     "certs": Entry("certs", "certs", "Development authority and certificates.", "开发用证书"),
     "health": Entry("health", "health", "Ask a server whether it serves.", "查询服务状态"),
     "activity": Entry("reads", "activity", "Activities: get, list, resolve.", "减排活动：get、list、resolve"),
+    "identity": Entry(
+        "identity",
+        "identity",
+        "Which records of two lists are one plant: match, evaluate.",
+        "名录比对：match、evaluate",
+    ),
     "lock": Entry("reads", "lock", "Issuance locks: get, list.", "签发锁：get、list"),
     "issue": Entry("reads", "issue", "Issuances of a registry: get, list.", "登记簿的签发：get、list"),
     "registry": Entry("reads", "registry", "The directory of registries: list.", "登记簿目录：list"),

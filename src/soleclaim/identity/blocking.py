@@ -1,0 +1,80 @@
+"""Finding candidates without comparing all: a record looks up others by keys that it shares with what could be it."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from soleclaim.identity.names import Name, skeleton
+from soleclaim.identity.places import Spot
+from soleclaim.identity.rarity import weigh
+from soleclaim.identity.record import Profile
+
+CELL_DEGREES: Final = 0.25
+"""Side of a cell of the map, some 25 km."""
+MAX_RUN: Final = 4
+MIN_KEY: Final = 4
+PREFIX: Final = 5
+COMMON_WEIGHT: Final = 4.6
+"""Words that stand in more than one name of a hundred find too many: they get no key."""
+MAX_HOLDERS: Final = 400
+"""A key that more records share than this finds too many; it is passed over."""
+MAX_CANDIDATES: Final = 60
+"""How many candidates of one record are compared: those that share the most keys."""
+
+
+def keys_to_file(profile: Profile) -> set[str]:
+    """Keys under which a record is filed."""
+    return {*_identity_keys(profile), *(_cell(spot, 0, 0) for spot in profile.place.spots)}
+
+
+def keys_to_look_up(profile: Profile) -> set[str]:
+    """Keys under which a record looks for others: as ``keys_to_file``, and the cells around its own."""
+    around = (-1, 0, 1)
+    cells = {_cell(spot, north, east) for spot in profile.place.spots for north in around for east in around}
+    return {*_identity_keys(profile), *cells}
+
+
+def _identity_keys(profile: Profile) -> Iterator[str]:
+    for scheme, value in profile.identifiers:
+        yield f"i:{scheme}:{value}"
+    for name in profile.names:
+        for word in _words(name):
+            if len(word) >= MIN_KEY and weigh(word) >= COMMON_WEIGHT:
+                sounds = skeleton(word)
+                yield f"w:{sounds}"
+                if len(sounds) > PREFIX + 1:
+                    yield f"p:{sounds[:PREFIX]}"
+
+
+def _words(name: Name) -> Iterator[str]:
+    """Words, and neighbours written together: sources differ in where they put spaces."""
+    longest = MAX_RUN if name.han else 2
+    for start in range(len(name.words)):
+        for end in range(start + 1, min(len(name.words), start + longest) + 1):
+            yield "".join(name.words[start:end])
+
+
+def _cell(spot: Spot, north: int, east: int) -> str:
+    return f"g:{math.floor(spot.latitude / CELL_DEGREES) + north}:{math.floor(spot.longitude / CELL_DEGREES) + east}"
+
+
+class Index:
+    """Records by key, in memory."""
+
+    def __init__(self, profiles: Iterable[Profile]) -> None:
+        self._holders: defaultdict[str, list[int]] = defaultdict(list)
+        self.profiles = tuple(profiles)
+        for i, profile in enumerate(self.profiles):
+            for key in keys_to_file(profile):
+                self._holders[key].append(i)
+
+    def candidates(self, profile: Profile) -> list[int]:
+        """Places of the records that share the most keys with a profile, rarer keys counting more."""
+        score: Counter[int] = Counter()
+        for key in keys_to_look_up(profile):
+            holders = self._holders.get(key, ())
+            if len(holders) <= MAX_HOLDERS:
+                for i in holders:
+                    score[i] += 1.0 / (1 + len(holders)) + 0.1  # type: ignore[assignment]  # counts need not be whole
+        return [i for i, _ in score.most_common(MAX_CANDIDATES)]

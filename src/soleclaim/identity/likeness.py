@@ -1,0 +1,230 @@
+"""How alike two profiles are, feature by feature."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from rapidfuzz.distance import LCSseq, Levenshtein
+
+from soleclaim.identity.names import Name, skeleton
+from soleclaim.identity.owners import Owner
+from soleclaim.identity.places import PROVINCES, distance_km
+from soleclaim.identity.record import Profile
+
+Weigh = Callable[[str], float]
+"""How much a word tells, in nats: minus the logarithm of how often it stands in names."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameLikeness:
+    """``left``, ``right``: which part of each name's weight the other covers, 0 to 1; ``shared``: weight in common.
+
+    ``heads``: how many of the two heads stand in the other name, 0 to 2. ``apart``: each name has a telling word of its
+    own, which the other has not; told of names in one script only, since transcriptions lose words.
+    """
+
+    left: float
+    right: float
+    shared: float
+    heads: int
+    apart: bool = False
+
+
+NO_NAME = NameLikeness(0.0, 0.0, 0.0, 0)
+UNIQUE_KINDS = frozenset({"hydro", "biomass", "methane", "fossil", "nuclear", "geothermal"})
+"""Plants that are named after the one river, mine or county they stand in."""
+TELLING = 6.5
+"""Weight from which a word that is missing tells, in nats."""
+SAME_WORD = 0.8
+"""Likeness from which two words count as spellings of one."""
+MAX_RUN = 6
+WEIGHT_OF_LETTERS = 2.0
+"""What names in common tell that are the same letter by letter but hold none but common words, in nats."""
+
+
+@lru_cache(maxsize=262_144)
+def word_likeness(one: str, other: str) -> float:
+    """0 to 1; spellings that transcriptions mix up cost little."""
+    if one == other:
+        return 1.0
+    plain = Levenshtein.normalized_similarity(one, other, score_cutoff=0.6)
+    sounds = Levenshtein.normalized_similarity(skeleton(one), skeleton(other), score_cutoff=0.6) - 0.03
+    best = max(plain, sounds)
+    # A letter is much of a short word: bai and hai are two.
+    return best if min(len(one), len(other)) >= 4 or best > 0.95 else 0.0
+
+
+def _best_run(word: str, parts: Sequence[str]) -> tuple[float, range]:
+    """The run of parts, written together, that is most like the word."""
+    best, where = 0.0, range(0)
+    for start in range(len(parts)):
+        text = ""
+        for end in range(start, min(len(parts), start + MAX_RUN)):
+            text += parts[end]
+            if len(text) > len(word) + 3:
+                break
+            if len(text) + 3 < len(word):
+                continue
+            likeness = word_likeness(word, text)
+            if likeness > best:
+                best, where = likeness, range(start, end + 1)
+    return (best, where) if best >= SAME_WORD else (0.0, range(0))
+
+
+def _covered(words: Sequence[str], parts: Sequence[str], weigh: Weigh) -> tuple[float, float, set[int]]:
+    """(weight of the words found among the parts, weight of all words, parts that were found)."""
+    found, whole = 0.0, 0.0
+    used: set[int] = set()
+    for word in words:
+        weight = weigh(word)
+        whole += weight
+        likeness, where = _best_run(word, parts)
+        found += weight * likeness
+        used.update(where)
+    return found, whole, used
+
+
+def compare_names(one: Name, other: Name, weigh: Weigh) -> NameLikeness:
+    """Compare two names in whatever script each is."""
+    if one.compact and one.compact == other.compact:
+        whole = max(WEIGHT_OF_LETTERS, sum(map(weigh, one.words)))
+        return NameLikeness(1.0, 1.0, whole, 2)
+    if not one.words or not other.words:
+        return NO_NAME
+    if one.han and other.han:
+        return _compare_chinese(one, other)
+    if one.han:
+        turned = compare_names(other, one, weigh)
+        return NameLikeness(turned.right, turned.left, turned.shared, turned.heads)
+    found, whole, used = _covered(one.words, other.words, weigh)
+    apart = False
+    if other.han:
+        right = len(used) / len(other.words)
+    else:
+        back, back_whole, _ = _covered(other.words, one.words, weigh)
+        right = back / back_whole if back_whole else 0.0
+        apart = whole - found >= TELLING and back_whole - back >= TELLING
+    heads = (_best_run(one.head, other.words)[0] > 0) + _head_is_in(other.head, one.words)
+    return NameLikeness(found / whole if whole else 0.0, right, found, heads, apart)
+
+
+def _head_is_in(head: str, words: Sequence[str]) -> bool:
+    if not head:
+        return False
+    return any(word_likeness(head, word) >= SAME_WORD or (len(head) > 4 and head in word) for word in words) or (
+        _best_run(head, words)[0] > 0
+    )
+
+
+def _compare_chinese(one: Name, other: Name) -> NameLikeness:
+    common = LCSseq.similarity(one.han, other.han)
+    # A character tells about as much as half a word.
+    return NameLikeness(common / len(one.han), common / len(other.han), 3.0 * common, (one.head == other.head) * 2)
+
+
+def compare_owners(left: Sequence[Owner], right: Sequence[Owner], weigh: Weigh) -> float | None:
+    """The best likeness of one owner on each side, 0 to 1; ``None`` when one side names none."""
+    if not left or not right:
+        return None
+    best = 0.0
+    for one in left:
+        for other in right:
+            if one.han and other.han:
+                common = LCSseq.similarity(one.han, other.han)
+                best = max(best, common / max(len(one.han), len(other.han)))
+                continue
+            words, parts = (other.words, one.words) if one.han else (one.words, other.words)
+            found, whole, _ = _covered(words, parts, weigh)
+            best = max(best, found / whole if whole else 0.0)
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """The features of a pair; ``None`` is not known."""
+
+    name: NameLikeness
+    same_words: bool
+    named: bool
+    """Whether both names hold more than a district."""
+    designators: str
+    """How phases, stages and numbers compare: see ``_designators``."""
+    capacity_ratio: float | None
+    distance_km: float | None
+    repaired: bool
+    placed: int
+    """On how many sides a place is known."""
+    province: bool | None
+    technology: bool | None
+    owner: float | None
+    years_apart: int | None
+    twins: bool
+    """Whether such plants have twins: wind and solar farms in China of one name and one size, 49.5 MW above all."""
+
+
+def compare(left: Profile, right: Profile, weigh: Weigh) -> Likeness:
+    """All features of a pair of profiles."""
+    name, pair = NO_NAME, None
+    for one in left.names:
+        for other in right.names:
+            likeness = compare_names(one, other, weigh)
+            if pair is None or _rank(likeness) > _rank(name):
+                name, pair = likeness, (one, other)
+    return Likeness(
+        name=name,
+        same_words=pair is not None and name.left >= 0.999 and name.right >= 0.999,
+        named=pair is not None and pair[0].named and pair[1].named,
+        designators=_designators(*(pair or (None, None))),
+        capacity_ratio=_ratio(left.capacity_mw, right.capacity_mw),
+        distance_km=distance_km(left.place, right.place),
+        repaired=left.place.repaired or right.place.repaired,
+        placed=bool(left.place.spots) + bool(right.place.spots),
+        twins=left.country == right.country == "CN" and not {left.technology, right.technology} <= UNIQUE_KINDS,
+        province=_same_province(left, right),
+        technology=None if not left.technology or not right.technology else left.technology == right.technology,
+        owner=1.0 if left.owner_numbers & right.owner_numbers else compare_owners(left.owners, right.owners, weigh),
+        years_apart=None
+        if left.commissioning_year is None or right.commissioning_year is None
+        else abs(left.commissioning_year - right.commissioning_year),
+    )
+
+
+def _rank(likeness: NameLikeness) -> float:
+    return math.sqrt(likeness.left * likeness.right) + 0.2 * likeness.heads + likeness.shared / 1000
+
+
+_LATER: Final = frozenset({"extension", "repowering"})
+"""What one source calls a phase by its number, another calls by one of these."""
+
+
+def _designators(one: Name | None, other: Name | None) -> str:
+    """same, none, first (only one side names any, and it is 1), one (only one side names any), part, other."""
+    if one is None or other is None:
+        return "none"
+    left, right = one.designators, other.designators
+    if left == right:
+        return "same" if left else "none"
+    if left - _LATER and right - _LATER and not (left < right or right < left):
+        return "other"
+    if left and right:
+        return "part"
+    return "first" if left | right == {"1"} else "one"
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return None
+    return min(one, other) / max(one, other)
+
+
+def _same_province(left: Profile, right: Profile) -> bool | None:
+    if left.provinces and right.provinces:
+        return bool(left.provinces & right.provinces)
+    for named, placed in ((left, right), (right, left)):
+        if named.provinces and placed.place.spots and not placed.place.repaired:
+            return any(
+                PROVINCES[code].box.holds(spot, margin=0.3) for code in named.provinces for spot in placed.place.spots
+            )
+    return None

@@ -1,0 +1,135 @@
+"""Which records of two lists are one plant: candidates, likeness, probability, decision.
+
+The lookup decides by the same functions for one registration against all activities (``soleclaim.lookup.service``).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from soleclaim.identity.blocking import Index
+from soleclaim.identity.likeness import Likeness, compare
+from soleclaim.identity.rarity import weigh
+from soleclaim.identity.record import Description, Profile, read_profile
+from soleclaim.identity.schemes import SCHEMES
+from soleclaim.identity.scoring import (
+    REVIEW_FROM,
+    SAME_FROM,
+    evidence,
+    lead,
+    needs_person,
+    probability,
+    reasons,
+)
+
+MAX_REASONS: Final = 5
+MAX_REVIEWS: Final = 3
+"""How many candidates of one record a person is shown."""
+SHARED_IDENTIFIER: Final = 12.0
+"""Evidence of a strong identifier on both sides, in nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``same``: one plant; ``review``: a person decides. Pairs that are different are not listed."""
+
+    left_id: str
+    right_id: str
+    probability: float
+    decision: Literal["same", "review"]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two profiles compared. ``left``, ``right``: places in their lists; ``own``: evidence in nats."""
+
+    left: int
+    right: int
+    likeness: Likeness
+    own: float
+    obstacle: str | None
+    """Why a person has to decide, however alike the two are."""
+
+
+def match(left: Sequence[Description], right: Sequence[Description]) -> list[Decision]:
+    """Decide for two lists in each of which a plant stands at most once. In order of the left list, likeliest first."""
+    profiles = [read_profile(each) for each in left]
+    index = Index(read_profile(each) for each in right)
+    pairs = [pair for i, profile in enumerate(profiles) for pair in _pairs_of(i, profile, index)]
+    return decide(pairs, [each.id for each in left], [each.id for each in right])
+
+
+def _pairs_of(place: int, profile: Profile, index: Index) -> Iterable[Pair]:
+    for candidate in index.candidates(profile):
+        yield compare_profiles(place, profile, candidate, index.profiles[candidate])
+
+
+def compare_profiles(place: int, profile: Profile, other_place: int, other: Profile) -> Pair:
+    """Compare two profiles; shared strong identifiers count most, contradicting ones need a person."""
+    likeness = compare(profile, other, weigh)
+    own, obstacle = evidence(likeness), needs_person(likeness)
+    contradiction = _contradiction(profile, other)
+    if profile.identifiers & other.identifiers:
+        own, obstacle = (
+            own + SHARED_IDENTIFIER,
+            None if own > -SHARED_IDENTIFIER / 2 else "identifiers agree, all else not",
+        )
+    if contradiction:
+        obstacle = contradiction
+    return Pair(place, other_place, likeness, own, obstacle)
+
+
+def _contradiction(one: Profile, other: Profile) -> str | None:
+    values = dict(one.identifiers)
+    for scheme, value in other.identifiers:
+        if SCHEMES[scheme].single and values.get(scheme, value) != value:
+            return f"identifiers of scheme {scheme} differ"
+    return None
+
+
+def decide(pairs: Sequence[Pair], left_ids: Sequence[str], right_ids: Sequence[str]) -> list[Decision]:
+    """Probability of each pair among its rivals on both sides, and the decision."""
+    best_left, best_right = _two_best(pairs, by_left=True), _two_best(pairs, by_left=False)
+    found: dict[int, list[Decision]] = {}
+    for pair in pairs:
+        leads = (
+            lead(pair.own, _rival(best_left[pair.left], pair)),
+            lead(pair.own, _rival(best_right[pair.right], pair)),
+        )
+        likely = probability(pair.own, *leads)
+        if likely < REVIEW_FROM:
+            continue
+        same = likely >= SAME_FROM and pair.obstacle is None and min(leads) > 0
+        told = (*((pair.obstacle,) if pair.obstacle else ()), *explain(pair))
+        found.setdefault(pair.left, []).append(
+            Decision(left_ids[pair.left], right_ids[pair.right], round(likely, 4), "same" if same else "review", told)
+        )
+    decisions = []
+    for place in sorted(found):
+        ranked = sorted(found[place], key=lambda each: (each.decision != "same", -each.probability))
+        decisions += ranked[:1] if ranked[0].decision == "same" else ranked[:MAX_REVIEWS]
+    return decisions
+
+
+def explain(pair: Pair) -> tuple[str, ...]:
+    """The features that weigh most, as ``feature level (+weight)``, weights in nats."""
+    return tuple(
+        f"{each.feature} {each.seen} ({each.weight:+.1f})"
+        for each in reasons(pair.likeness)[:MAX_REASONS]
+        if each.weight
+    )
+
+
+def _two_best(pairs: Iterable[Pair], *, by_left: bool) -> dict[int, list[Pair]]:
+    best: dict[int, list[Pair]] = {}
+    for pair in pairs:
+        ranked = best.setdefault(pair.left if by_left else pair.right, [])
+        ranked.append(pair)
+        ranked.sort(key=lambda each: -each.own)
+        del ranked[2:]
+    return best
+
+
+def _rival(two: Sequence[Pair], pair: Pair) -> float | None:
+    return next((each.own for each in two if each is not pair), None)
