@@ -28,37 +28,39 @@ from soleclaim.api.common.v1 import types_pb2 as soleclaim_dot_api_dot_common_do
 from soleclaim.api.lookup.v1 import activity_service_pb2 as soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,soleclaim/api/lookup/v1/review_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a#soleclaim/api/common/v1/types.proto\x1a.soleclaim/api/lookup/v1/activity_service.proto\"\xe9\x03\n\nReviewCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.soleclaim.api.lookup.v1.ReviewCaseState\x12\x43\n\x0cregistration\x18\x03 \x01(\x0b\x32-.soleclaim.api.lookup.v1.ReviewedRegistration\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12<\n\ncandidates\x18\x05 \x03(\x0b\x32(.soleclaim.api.lookup.v1.ReviewCandidate\x12\x10\n\x08question\x18\x06 \x01(\t\x12:\n\tdecisions\x18\x07 \x03(\x0b\x32\'.soleclaim.api.lookup.v1.ReviewDecision\x12\x10\n\x08\x61\x63tivity\x18\x08 \x01(\t\x12?\n\x08\x65vidence\x18\t \x03(\x0b\x32-.soleclaim.api.lookup.v1.ReviewedRegistration\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x02\n\x14ReviewedRegistration\x12\x41\n\x0enative_project\x18\x01 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x15\n\ractivity_type\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x38\n\x0bidentifiers\x18\x06 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x0fReviewCandidate\x12\x33\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32!.soleclaim.api.lookup.v1.Activity\x12\x18\n\x0bprobability\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\tB\x0e\n\x0c_probability\"\xc1\x01\n\x0eReviewDecision\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32+.soleclaim.api.lookup.v1.ReviewDecisionKind\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ider\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x01\n\x16ListReviewCasesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.soleclaim.api.lookup.v1.ReviewCaseState\x12\x10\n\x08registry\x18\x04 \x01(\t\"m\n\x17ListReviewCasesResponse\x12\x39\n\x0creview_cases\x18\x01 \x03(\x0b\x32#.soleclaim.api.lookup.v1.ReviewCase\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetReviewCaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xaa\x01\n\x17\x44\x65\x63ideReviewCaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x39\n\x04kind\x18\x03 \x01(\x0e\x32+.soleclaim.api.lookup.v1.ReviewDecisionKind\x12\x10\n\x08\x61\x63tivity\x18\x04 \x01(\t\x12\x10\n\x08question\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"}\n\x10ReviewCaseResult\x12:\n\x0breview_case\x18\x01 \x01(\x0b\x32#.soleclaim.api.lookup.v1.ReviewCaseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x11ReviewCaseResults\x12:\n\x07results\x18\x01 \x03(\x0b\x32).soleclaim.api.lookup.v1.ReviewCaseResult*o\n\x0fReviewCaseState\x12!\n\x1dREVIEW_CASE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVIEW_CASE_STATE_OPEN\x10\x01\x12\x1d\n\x19REVIEW_CASE_STATE_DECIDED\x10\x02*\xbd\x01\n\x12ReviewDecisionKind\x12$\n REVIEW_DECISION_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19REVIEW_DECISION_KIND_SAME\x10\x01\x12\"\n\x1eREVIEW_DECISION_KIND_DIFFERENT\x10\x02\x12 \n\x1cREVIEW_DECISION_KIND_PART_OF\x10\x03\x12\x1c\n\x18REVIEW_DECISION_KIND_ASK\x10\x04\x32\xd5\x02\n\rReviewService\x12t\n\x0fListReviewCases\x12/.soleclaim.api.lookup.v1.ListReviewCasesRequest\x1a\x30.soleclaim.api.lookup.v1.ListReviewCasesResponse\x12\x63\n\rGetReviewCase\x12-.soleclaim.api.lookup.v1.GetReviewCaseRequest\x1a#.soleclaim.api.lookup.v1.ReviewCase\x12i\n\x10\x44\x65\x63ideReviewCase\x12\x30.soleclaim.api.lookup.v1.DecideReviewCaseRequest\x1a#.soleclaim.api.lookup.v1.ReviewCaseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,soleclaim/api/lookup/v1/review_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a#soleclaim/api/common/v1/types.proto\x1a.soleclaim/api/lookup/v1/activity_service.proto\"\x86\x04\n\nReviewCase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.soleclaim.api.lookup.v1.ReviewCaseState\x12\x43\n\x0cregistration\x18\x03 \x01(\x0b\x32-.soleclaim.api.lookup.v1.ReviewedRegistration\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12<\n\ncandidates\x18\x05 \x03(\x0b\x32(.soleclaim.api.lookup.v1.ReviewCandidate\x12\x10\n\x08question\x18\x06 \x01(\t\x12:\n\tdecisions\x18\x07 \x03(\x0b\x32\'.soleclaim.api.lookup.v1.ReviewDecision\x12\x10\n\x08\x61\x63tivity\x18\x08 \x01(\t\x12?\n\x08\x65vidence\x18\t \x03(\x0b\x32-.soleclaim.api.lookup.v1.ReviewedRegistration\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13\x61waits_confirmation\x18\x0c \x01(\x08\"\x95\x02\n\x14ReviewedRegistration\x12\x41\n\x0enative_project\x18\x01 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x15\n\ractivity_type\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x38\n\x0bidentifiers\x18\x06 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x0fReviewCandidate\x12\x33\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32!.soleclaim.api.lookup.v1.Activity\x12\x18\n\x0bprobability\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\tB\x0e\n\x0c_probability\"\xd3\x01\n\x0eReviewDecision\x12\x39\n\x04kind\x18\x01 \x01(\x0e\x32+.soleclaim.api.lookup.v1.ReviewDecisionKind\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\t\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07\x64\x65\x63ider\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08proposed\x18\x07 \x01(\x08\"\x8a\x01\n\x16ListReviewCasesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x37\n\x05state\x18\x03 \x01(\x0e\x32(.soleclaim.api.lookup.v1.ReviewCaseState\x12\x10\n\x08registry\x18\x04 \x01(\t\"m\n\x17ListReviewCasesResponse\x12\x39\n\x0creview_cases\x18\x01 \x03(\x0b\x32#.soleclaim.api.lookup.v1.ReviewCase\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetReviewCaseRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xaa\x01\n\x17\x44\x65\x63ideReviewCaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x39\n\x04kind\x18\x03 \x01(\x0e\x32+.soleclaim.api.lookup.v1.ReviewDecisionKind\x12\x10\n\x08\x61\x63tivity\x18\x04 \x01(\t\x12\x10\n\x08question\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\"P\n\x1c\x43onfirmReviewDecisionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"}\n\x10ReviewCaseResult\x12:\n\x0breview_case\x18\x01 \x01(\x0b\x32#.soleclaim.api.lookup.v1.ReviewCaseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"O\n\x11ReviewCaseResults\x12:\n\x07results\x18\x01 \x03(\x0b\x32).soleclaim.api.lookup.v1.ReviewCaseResult*o\n\x0fReviewCaseState\x12!\n\x1dREVIEW_CASE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16REVIEW_CASE_STATE_OPEN\x10\x01\x12\x1d\n\x19REVIEW_CASE_STATE_DECIDED\x10\x02*\xdf\x01\n\x12ReviewDecisionKind\x12$\n REVIEW_DECISION_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19REVIEW_DECISION_KIND_SAME\x10\x01\x12\"\n\x1eREVIEW_DECISION_KIND_DIFFERENT\x10\x02\x12 \n\x1cREVIEW_DECISION_KIND_PART_OF\x10\x03\x12\x1c\n\x18REVIEW_DECISION_KIND_ASK\x10\x04\x12 \n\x1cREVIEW_DECISION_KIND_CONFIRM\x10\x05\x32\xca\x03\n\rReviewService\x12t\n\x0fListReviewCases\x12/.soleclaim.api.lookup.v1.ListReviewCasesRequest\x1a\x30.soleclaim.api.lookup.v1.ListReviewCasesResponse\x12\x63\n\rGetReviewCase\x12-.soleclaim.api.lookup.v1.GetReviewCaseRequest\x1a#.soleclaim.api.lookup.v1.ReviewCase\x12i\n\x10\x44\x65\x63ideReviewCase\x12\x30.soleclaim.api.lookup.v1.DecideReviewCaseRequest\x1a#.soleclaim.api.lookup.v1.ReviewCase\x12s\n\x15\x43onfirmReviewDecision\x12\x35.soleclaim.api.lookup.v1.ConfirmReviewDecisionRequest\x1a#.soleclaim.api.lookup.v1.ReviewCaseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soleclaim.api.lookup.v1.review_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REVIEWCASESTATE']._serialized_start=1987
-  _globals['_REVIEWCASESTATE']._serialized_end=2098
-  _globals['_REVIEWDECISIONKIND']._serialized_start=2101
-  _globals['_REVIEWDECISIONKIND']._serialized_end=2290
+  _globals['_REVIEWCASESTATE']._serialized_start=2116
+  _globals['_REVIEWCASESTATE']._serialized_end=2227
+  _globals['_REVIEWDECISIONKIND']._serialized_start=2230
+  _globals['_REVIEWDECISIONKIND']._serialized_end=2453
   _globals['_REVIEWCASE']._serialized_start=217
-  _globals['_REVIEWCASE']._serialized_end=706
-  _globals['_REVIEWEDREGISTRATION']._serialized_start=709
-  _globals['_REVIEWEDREGISTRATION']._serialized_end=986
-  _globals['_REVIEWCANDIDATE']._serialized_start=989
-  _globals['_REVIEWCANDIDATE']._serialized_end=1118
-  _globals['_REVIEWDECISION']._serialized_start=1121
-  _globals['_REVIEWDECISION']._serialized_end=1314
-  _globals['_LISTREVIEWCASESREQUEST']._serialized_start=1317
-  _globals['_LISTREVIEWCASESREQUEST']._serialized_end=1455
-  _globals['_LISTREVIEWCASESRESPONSE']._serialized_start=1457
-  _globals['_LISTREVIEWCASESRESPONSE']._serialized_end=1566
-  _globals['_GETREVIEWCASEREQUEST']._serialized_start=1568
-  _globals['_GETREVIEWCASEREQUEST']._serialized_end=1604
-  _globals['_DECIDEREVIEWCASEREQUEST']._serialized_start=1607
-  _globals['_DECIDEREVIEWCASEREQUEST']._serialized_end=1777
-  _globals['_REVIEWCASERESULT']._serialized_start=1779
-  _globals['_REVIEWCASERESULT']._serialized_end=1904
-  _globals['_REVIEWCASERESULTS']._serialized_start=1906
-  _globals['_REVIEWCASERESULTS']._serialized_end=1985
-  _globals['_REVIEWSERVICE']._serialized_start=2293
-  _globals['_REVIEWSERVICE']._serialized_end=2634
+  _globals['_REVIEWCASE']._serialized_end=735
+  _globals['_REVIEWEDREGISTRATION']._serialized_start=738
+  _globals['_REVIEWEDREGISTRATION']._serialized_end=1015
+  _globals['_REVIEWCANDIDATE']._serialized_start=1018
+  _globals['_REVIEWCANDIDATE']._serialized_end=1147
+  _globals['_REVIEWDECISION']._serialized_start=1150
+  _globals['_REVIEWDECISION']._serialized_end=1361
+  _globals['_LISTREVIEWCASESREQUEST']._serialized_start=1364
+  _globals['_LISTREVIEWCASESREQUEST']._serialized_end=1502
+  _globals['_LISTREVIEWCASESRESPONSE']._serialized_start=1504
+  _globals['_LISTREVIEWCASESRESPONSE']._serialized_end=1613
+  _globals['_GETREVIEWCASEREQUEST']._serialized_start=1615
+  _globals['_GETREVIEWCASEREQUEST']._serialized_end=1651
+  _globals['_DECIDEREVIEWCASEREQUEST']._serialized_start=1654
+  _globals['_DECIDEREVIEWCASEREQUEST']._serialized_end=1824
+  _globals['_CONFIRMREVIEWDECISIONREQUEST']._serialized_start=1826
+  _globals['_CONFIRMREVIEWDECISIONREQUEST']._serialized_end=1906
+  _globals['_REVIEWCASERESULT']._serialized_start=1908
+  _globals['_REVIEWCASERESULT']._serialized_end=2033
+  _globals['_REVIEWCASERESULTS']._serialized_start=2035
+  _globals['_REVIEWCASERESULTS']._serialized_end=2114
+  _globals['_REVIEWSERVICE']._serialized_start=2456
+  _globals['_REVIEWSERVICE']._serialized_end=2914
 # @@protoc_insertion_point(module_scope)

@@ -67,6 +67,8 @@ class _ReviewDecisionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Re
     """As DIFFERENT, and the activity is a part (phase, unit, site) of the one named."""
     REVIEW_DECISION_KIND_ASK: _ReviewDecisionKind.ValueType  # 4
     """Not to be told yet: the question is put to the registry, and the case stays open."""
+    REVIEW_DECISION_KIND_CONFIRM: _ReviewDecisionKind.ValueType  # 5
+    """A second operator confirms a proposed SAME. Only by ConfirmReviewDecision."""
 
 class ReviewDecisionKind(_ReviewDecisionKind, metaclass=_ReviewDecisionKindEnumTypeWrapper):
     """What a person decides."""
@@ -85,6 +87,8 @@ REVIEW_DECISION_KIND_PART_OF: ReviewDecisionKind.ValueType  # 3
 """As DIFFERENT, and the activity is a part (phase, unit, site) of the one named."""
 REVIEW_DECISION_KIND_ASK: ReviewDecisionKind.ValueType  # 4
 """Not to be told yet: the question is put to the registry, and the case stays open."""
+REVIEW_DECISION_KIND_CONFIRM: ReviewDecisionKind.ValueType  # 5
+"""A second operator confirms a proposed SAME. Only by ConfirmReviewDecision."""
 Global___ReviewDecisionKind: _TypeAlias = ReviewDecisionKind  # noqa: Y015
 
 @_typing.final
@@ -104,6 +108,7 @@ class ReviewCase(_message.Message):
     EVIDENCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    AWAITS_CONFIRMATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`reviewCases/{number}`."""
     state: Global___ReviewCaseState.ValueType
@@ -114,6 +119,10 @@ class ReviewCase(_message.Message):
     """The last question asked that no decision has followed; empty when there is none."""
     activity: _builtins.str
     """`activities/{activity_id}` that the project stands on; empty while it stands on none."""
+    awaits_confirmation: _builtins.bool
+    """Whether the last decision is a proposal that waits for a second operator. Another decision, or new evidence, takes
+    its place.
+    """
     @_builtins.property
     def registration(self) -> Global___ReviewedRegistration:
         """The registration that waits, or the last one that did."""
@@ -152,10 +161,11 @@ class ReviewCase(_message.Message):
         evidence: _abc.Iterable[Global___ReviewedRegistration] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        awaits_confirmation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "registration", b"registration", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "candidates", b"candidates", "create_time", b"create_time", "decisions", b"decisions", "detail", b"detail", "evidence", b"evidence", "name", b"name", "question", b"question", "registration", b"registration", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "awaits_confirmation", b"awaits_confirmation", "candidates", b"candidates", "create_time", b"create_time", "decisions", b"decisions", "detail", b"detail", "evidence", b"evidence", "name", b"name", "question", b"question", "registration", b"registration", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,7 +202,7 @@ class ReviewedRegistration(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was received."""
+        """When it was received; absent where the case shows it as the one that waits."""
 
     def __init__(
         self,
@@ -261,6 +271,7 @@ class ReviewDecision(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DECIDER_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PROPOSED_FIELD_NUMBER: _builtins.int
     kind: Global___ReviewDecisionKind.ValueType
     """What was decided."""
     activity: _builtins.str
@@ -271,6 +282,8 @@ class ReviewDecision(_message.Message):
     """Why; empty to registries."""
     decider: _builtins.str
     """Who: `operator/{code}`; empty to registries."""
+    proposed: _builtins.bool
+    """Whether it needed a second operator; then it took effect with the CONFIRM that follows it, if one does."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When, by the database's clock."""
@@ -284,10 +297,11 @@ class ReviewDecision(_message.Message):
         reason: _builtins.str = ...,
         decider: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        proposed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "decider", b"decider", "kind", b"kind", "question", b"question", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "create_time", b"create_time", "decider", b"decider", "kind", b"kind", "proposed", b"proposed", "question", b"question", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,6 +432,36 @@ class DecideReviewCaseRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecideReviewCaseRequest: _TypeAlias = DecideReviewCaseRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmReviewDecisionRequest(_message.Message):
+    """Request of ConfirmReviewDecision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this request, 8 to 64 characters `[A-Za-z0-9._:-]`."""
+    name: _builtins.str
+    """`reviewCases/{number}`."""
+    reason: _builtins.str
+    """Why, for those who come after; 1 to 1,024 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmReviewDecisionRequest: _TypeAlias = ConfirmReviewDecisionRequest  # noqa: Y015
 
 @_typing.final
 class ReviewCaseResult(_message.Message):

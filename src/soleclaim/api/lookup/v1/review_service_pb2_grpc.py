@@ -54,6 +54,11 @@ class ReviewServiceStub:
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.DecideReviewCaseRequest.SerializeToString,
                 response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
                 _registered_method=True)
+        self.ConfirmReviewDecision = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.ReviewService/ConfirmReviewDecision',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmReviewDecisionRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
+                _registered_method=True)
 
 
 class ReviewServiceServicer:
@@ -81,6 +86,19 @@ class ReviewServiceServicer:
     def DecideReviewCase(self, request, context):
         """Decides an open case, or asks its registry a question. The waiting registration goes on by itself; the candidates
         are free again. Every decision is kept. Idempotent by `request_id`.
+
+        SAME where the registration leads to several candidates merges them into the one named: projects, identifiers,
+        outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
+        would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
+        the case stays open until a second operator confirms it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmReviewDecision(self, request, context):
+        """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
+        `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +120,11 @@ def add_ReviewServiceServicer_to_server(servicer, server):
             'DecideReviewCase': grpc.unary_unary_rpc_method_handler(
                     servicer.DecideReviewCase,
                     request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.DecideReviewCaseRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.SerializeToString,
+            ),
+            'ConfirmReviewDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmReviewDecision,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmReviewDecisionRequest.FromString,
                     response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.SerializeToString,
             ),
     }
@@ -190,6 +213,33 @@ class ReviewService:
             target,
             '/soleclaim.api.lookup.v1.ReviewService/DecideReviewCase',
             soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.DecideReviewCaseRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmReviewDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.ReviewService/ConfirmReviewDecision',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmReviewDecisionRequest.SerializeToString,
             soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
             options,
             channel_credentials,

@@ -45,6 +45,15 @@ class ReviewServiceStub:
     DecideReviewCase: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.DecideReviewCaseRequest, _review_service_pb2.ReviewCase]
     """Decides an open case, or asks its registry a question. The waiting registration goes on by itself; the candidates
     are free again. Every decision is kept. Idempotent by `request_id`.
+
+    SAME where the registration leads to several candidates merges them into the one named: projects, identifiers,
+    outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
+    would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
+    the case stays open until a second operator confirms it.
+    """
+    ConfirmReviewDecision: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ConfirmReviewDecisionRequest, _review_service_pb2.ReviewCase]
+    """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
+    `request_id`.
     """
 
 @_typing.type_check_only
@@ -64,6 +73,15 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     DecideReviewCase: _aio.UnaryUnaryMultiCallable[_review_service_pb2.DecideReviewCaseRequest, _review_service_pb2.ReviewCase]  # type: ignore[assignment]
     """Decides an open case, or asks its registry a question. The waiting registration goes on by itself; the candidates
     are free again. Every decision is kept. Idempotent by `request_id`.
+
+    SAME where the registration leads to several candidates merges them into the one named: projects, identifiers,
+    outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
+    would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
+    the case stays open until a second operator confirms it.
+    """
+    ConfirmReviewDecision: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ConfirmReviewDecisionRequest, _review_service_pb2.ReviewCase]  # type: ignore[assignment]
+    """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
+    `request_id`.
     """
 
 class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -98,6 +116,21 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_review_service_pb2.ReviewCase, _abc.Awaitable[_review_service_pb2.ReviewCase]]:
         """Decides an open case, or asks its registry a question. The waiting registration goes on by itself; the candidates
         are free again. Every decision is kept. Idempotent by `request_id`.
+
+        SAME where the registration leads to several candidates merges them into the one named: projects, identifiers,
+        outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
+        would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
+        the case stays open until a second operator confirms it.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmReviewDecision(
+        self,
+        request: _review_service_pb2.ConfirmReviewDecisionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.ReviewCase, _abc.Awaitable[_review_service_pb2.ReviewCase]]:
+        """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
+        `request_id`.
         """
 
 def add_ReviewServiceServicer_to_server(servicer: ReviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
