@@ -68,6 +68,27 @@ def test_schemes_with_several_registrations_of_one_plant_join() -> None:
     assert decide([VCS, OTHER_VCS], {VCS: A}, {A: frozenset({VCS})}, None) == Join(A, (OTHER_VCS,))
 
 
+def test_values_that_a_person_let_stand_together_do_not_contradict_again() -> None:
+    known = {A: frozenset({FILING, OTHER_FILING})}
+    owners = {FILING: A, OTHER_FILING: A}
+    assert decide([FILING, CODE], owners, known, None) == Join(A, (CODE,))
+    assert decide([FILING, OTHER_FILING], owners, known, A) == Join(A, ())
+    third: Identifier = ("gec_filing_code", "FDWD2407150000125")
+    assert decide([FILING, third], owners, known, A) == Contradiction(
+        (A,), "two values of scheme gec_filing_code on one activity"
+    )
+
+
+def test_what_a_person_has_seen_leads_to_no_other_activity() -> None:
+    owners, known = {FILING: A, CODE: B}, {A: frozenset({FILING}), B: frozenset({CODE})}
+    assert decide([FILING, CODE], owners, known, A, frozenset({CODE})) == Join(A, ())
+    # Only for the project that was decided on, and only for what was there.
+    assert isinstance(decide([FILING, CODE], owners, known, None, frozenset({CODE})), Contradiction)
+    assert isinstance(decide([FILING, CODE], owners, known, A, frozenset({FILING})), Contradiction)
+    # What nobody has is still brought.
+    assert decide([FILING, VCS], owners, known, A, frozenset({VCS})) == Join(A, (VCS,))
+
+
 def test_the_order_of_identifiers_does_not_change_the_decision() -> None:
     owners = {FILING: A, VCS: B}
     known = {A: frozenset({FILING}), B: frozenset({VCS})}

@@ -177,7 +177,7 @@ class Party:
     async def __call__(self, method: str, request: Any) -> Any:
         """Call a unary method by its name."""
         client = self.client
-        stubs = (client.locks, client.activities, client.outcomes, client.directory)
+        stubs = (client.locks, client.activities, client.outcomes, client.directory, client.reviews)
         stub = next(found for each in stubs if (found := getattr(each, method, None)) is not None)
         return await client.call(stub, request)
 

@@ -93,9 +93,8 @@ async def test_contradicting_identifiers_open_a_review_case_and_are_refused(
     assert refusal.code == "FAILED_PRECONDITION"
     case = refusal.variables["case"]
     assert refusal.message_en == (
-        f"the identifiers of project {request.native_project.native_project_id} contradict each other or what is "
-        f"known; review case {case}; correct the identifiers at their source, or wait until a person has decided the "
-        "case"
+        f"its identity is under review: records contradict each other or may be of one activity; review case {case}; "
+        "wait until a person has decided the case; what is wrong in your own registration, correct and register again"
     )
     # Which activities it would have joined is nobody's business but the reviewer's.
     for hidden in (a.name, b.name, a.native_projects[0].native_project_id, b.native_projects[0].native_project_id):

@@ -13,6 +13,7 @@ from soleclaim.api.lookup.v1.event_service_pb2_grpc import EventServiceStub
 from soleclaim.api.lookup.v1.issuance_lock_service_pb2_grpc import IssuanceLockServiceStub
 from soleclaim.api.lookup.v1.outcome_service_pb2_grpc import OutcomeServiceStub
 from soleclaim.api.lookup.v1.registry_directory_service_pb2_grpc import RegistryDirectoryServiceStub
+from soleclaim.api.lookup.v1.review_service_pb2_grpc import ReviewServiceStub
 from soleclaim.client.calls import Client, RemoteUnavailable, translate
 from soleclaim.core.identity import Caller
 from soleclaim.rpc.tls import TlsFiles
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from soleclaim.api.lookup.v1.issuance_lock_service_pb2_grpc import IssuanceLockServiceAsyncStub
     from soleclaim.api.lookup.v1.outcome_service_pb2_grpc import OutcomeServiceAsyncStub
     from soleclaim.api.lookup.v1.registry_directory_service_pb2_grpc import RegistryDirectoryServiceAsyncStub
+    from soleclaim.api.lookup.v1.review_service_pb2_grpc import ReviewServiceAsyncStub
 
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
@@ -39,6 +41,7 @@ class LookupClient(Client):
         self.outcomes: OutcomeServiceAsyncStub = OutcomeServiceStub(self._channel)
         self.locks: IssuanceLockServiceAsyncStub = IssuanceLockServiceStub(self._channel)
         self.directory: RegistryDirectoryServiceAsyncStub = RegistryDirectoryServiceStub(self._channel)
+        self.reviews: ReviewServiceAsyncStub = ReviewServiceStub(self._channel)
         self.events: EventServiceAsyncStub = EventServiceStub(self._channel)
 
     async def watch(self, cursor: str = "", *, until_now: bool = False) -> AsyncGenerator[WatchEventsResponse]:

@@ -28,6 +28,11 @@ class Reason(Enum):
     ISSUANCE_UNKNOWN = "ISSUANCE_UNKNOWN"
     NATIVE_PROJECT_UNKNOWN = "NATIVE_PROJECT_UNKNOWN"
     IDENTITY_UNDER_REVIEW = "IDENTITY_UNDER_REVIEW"
+    REVIEW_CASE_UNKNOWN = "REVIEW_CASE_UNKNOWN"
+    REVIEW_CASE_DECIDED = "REVIEW_CASE_DECIDED"
+    REVIEW_ACTIVITY_NO_CANDIDATE = "REVIEW_ACTIVITY_NO_CANDIDATE"
+    REVIEW_PROJECT_STANDS = "REVIEW_PROJECT_STANDS"
+    ACTIVITY_PART_OF_ITSELF = "ACTIVITY_PART_OF_ITSELF"
     POLICY_REFUSED = "POLICY_REFUSED"
     ISSUANCE_LOCK_HELD = "ISSUANCE_LOCK_HELD"
     ACTIVITY_ALREADY_ISSUED = "ACTIVITY_ALREADY_ISSUED"
@@ -167,10 +172,45 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
     ),
     Reason.IDENTITY_UNDER_REVIEW: ReasonRow(
         "FAILED_PRECONDITION",
-        "the identifiers of project {native_project_id} contradict each other or what is known; review case {case}",
-        "项目 {native_project_id} 的标识相互矛盾或与已知信息矛盾；审查案 {case}",
-        "correct the identifiers at their source, or wait until a person has decided the case",
-        "请在来源处更正标识，或等待人工裁定该案",
+        "its identity is under review: records contradict each other or may be of one activity; review case {case}",
+        "身份审查中：有关记录相互矛盾，或可能属于同一减排活动；审查案 {case}",
+        "wait until a person has decided the case; what is wrong in your own registration, correct and register again",
+        "请等待人工裁定该案；本方登记如有错误，请更正后重新登记",
+    ),
+    Reason.REVIEW_CASE_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "{case} does not exist, or is not the caller's",
+        "{case} 不存在，或不属于调用方",
+        "check the case's number; ListReviewCases shows those that you may read",
+        "请核对审查案编号；ListReviewCases 可列出可读的审查案",
+    ),
+    Reason.REVIEW_CASE_DECIDED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{case} is decided already",
+        "{case} 已裁定",
+        "read the case (GetReviewCase); new evidence opens it again",
+        "请读取该案（GetReviewCase）；如有新证据，该案将重新开启",
+    ),
+    Reason.REVIEW_ACTIVITY_NO_CANDIDATE: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{activity} is no candidate of {case}",
+        "{activity} 不是 {case} 的候选活动",
+        "name one of its candidates (GetReviewCase), or decide DIFFERENT",
+        "请填写该案的候选活动（GetReviewCase），或裁定为 DIFFERENT",
+    ),
+    Reason.REVIEW_PROJECT_STANDS: ReasonRow(
+        "FAILED_PRECONDITION",
+        "project {native_project_id} stands on {activity} already, so {decision} cannot be decided",
+        "项目 {native_project_id} 已登记于 {activity}，不能裁定为 {decision}",
+        "decide what leaves it there: SAME with that activity, or DIFFERENT from other candidates",
+        "请作出使其保留原处的裁定：与该活动 SAME，或与其他候选 DIFFERENT",
+    ),
+    Reason.ACTIVITY_PART_OF_ITSELF: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{parent} is {activity} itself or a part of it",
+        "{parent} 即 {activity} 本身，或为其组成部分",
+        "decide DIFFERENT, or name an activity that is no part of it",
+        "请裁定为 DIFFERENT，或填写不属于其组成部分的活动",
     ),
     Reason.POLICY_REFUSED: ReasonRow(
         "FAILED_PRECONDITION",

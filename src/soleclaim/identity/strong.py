@@ -40,33 +40,43 @@ def decide(
     owners: Mapping[Identifier, ActivityKey],
     known: Mapping[ActivityKey, frozenset[Identifier]],
     registered: ActivityKey | None,
+    settled: frozenset[Identifier] = frozenset(),
 ) -> Join | Create | Contradiction:
     """Decide for one project.
 
     ``owners``: which activity holds an identifier; ``known``: all identifiers of those activities;
-    ``registered``: the activity this very project was registered on before, if any.
+    ``registered``: the activity this very project was registered on before, if any; ``settled``: identifiers that a
+    person has seen when that was decided, so they lead to no other activity any more.
     """
+    if registered is not None:
+        identifiers = [
+            each for each in identifiers if each not in settled or owners.get(each, registered) == registered
+        ]
     candidates = {owners[each] for each in identifiers if each in owners}
     if registered is not None:
         candidates.add(registered)
-    own_clash = _clash(identifiers)
-    if own_clash:
-        return Contradiction(tuple(sorted(candidates)), own_clash)
     if not candidates:
-        return Create()
+        clash = _clash(frozenset(), identifiers)
+        return Contradiction((), clash) if clash else Create()
     if len(candidates) > 1:
-        return Contradiction(tuple(sorted(candidates)), "the identifiers belong to different activities")
+        detail = _clash(frozenset(), identifiers) or "the identifiers belong to different activities"
+        return Contradiction(tuple(sorted(candidates)), detail)
     (key,) = candidates
-    clash = _clash([*known.get(key, frozenset()), *identifiers])
+    clash = _clash(known.get(key, frozenset()), identifiers)
     if clash:
         return Contradiction((key,), clash)
     return Join(key, tuple(each for each in dict.fromkeys(identifiers) if each not in owners))
 
 
-def _clash(identifiers: Sequence[Identifier]) -> str | None:
-    """The single-valued scheme that has two values here, if any."""
-    values: dict[str, str] = {}
-    for scheme, value in identifiers:
-        if SCHEMES[scheme].single and values.setdefault(scheme, value) != value:
-            return f"two values of scheme {scheme} on one activity"
+def _clash(known: frozenset[Identifier], identifiers: Sequence[Identifier]) -> str | None:
+    """The single-valued scheme to which these bring a second value, if any.
+
+    Only what is new can clash: values known together were let stand together by a person.
+    """
+    values = {scheme for scheme, _ in known}
+    for scheme, _ in set(identifiers) - known:
+        if SCHEMES[scheme].single:
+            if scheme in values:
+                return f"two values of scheme {scheme} on one activity"
+            values.add(scheme)
     return None

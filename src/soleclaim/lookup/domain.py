@@ -46,6 +46,26 @@ class EventKind(IntEnum):
     ISSUANCE_ABORTED = 9
     LOCK_RELEASED = 10
     LOCK_EXPIRED = 11
+    REVIEW_UPDATED = 12
+    REVIEW_DECIDED = 13
+
+
+@unique
+class ReviewState(IntEnum):
+    """State of a review case; the numbers stand in the stores and in the API."""
+
+    OPEN = 1
+    DECIDED = 2
+
+
+@unique
+class DecisionKind(IntEnum):
+    """What a person decides on a review case; the numbers stand in the stores and in the API."""
+
+    SAME = 1
+    DIFFERENT = 2
+    PART_OF = 3
+    ASK = 4
 
 
 @unique
@@ -96,6 +116,79 @@ class Activity:
     native_projects: tuple[tuple[str, str], ...]
     """(registry, native project id), in order."""
     create_time: datetime
+
+
+class Likeness(NamedTuple):
+    """How alike a registration and an activity are."""
+
+    key: ActivityKey
+    probability: float | None = None
+    """That they are one, 0 to 1; ``None``: nothing was measured."""
+    reasons: tuple[str, ...] = ()
+    """What speaks for and against it, for the person who decides. No registry sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewCase:
+    """Records that may be one activity: a registration that waits, and where it may belong."""
+
+    case_id: int
+    state: ReviewState
+    registration: ProjectRegistration
+    """As it was sent last."""
+    candidates: tuple[Likeness, ...]
+    stands_on: ActivityKey | None
+    """The activity of its project, once there is one."""
+    detail: str
+    question: str
+    """Put to the registry and not decided since; empty: none."""
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewEvidence:
+    """A registration as it came to a case."""
+
+    registration: ProjectRegistration
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decides on a case."""
+
+    case_id: int
+    kind: DecisionKind
+    activity_id: ActivityId | None
+    """With SAME and PART_OF."""
+    question: str
+    """With ASK."""
+    reason: str
+    decider: str
+    """``operator/{code}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTaken:
+    """A decision as it is kept."""
+
+    kind: DecisionKind
+    activity_key: ActivityKey | None
+    question: str
+    reason: str
+    decider: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOfProject:
+    """What a registration must know of the case of its project."""
+
+    case_id: int
+    is_open: bool
+    settled: frozenset[Identifier]
+    """Identifiers that were before the person who decided: they contradict nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,11 @@ from soleclaim.lookup.domain import (
     Claim,
     Commitment,
     CommittedIssuance,
+    Decision,
+    DecisionTaken,
     Event,
     GrantRef,
+    Likeness,
     Lock,
     LockId,
     LockState,
@@ -38,6 +41,10 @@ from soleclaim.lookup.domain import (
     OutcomeRecord,
     ProjectRegistration,
     RegistryEntry,
+    ReviewCase,
+    ReviewEvidence,
+    ReviewOfProject,
+    ReviewState,
 )
 
 
@@ -74,6 +81,8 @@ class Standing(NamedTuple):
     registered: bool
     measured: bool
     """Whether any outcome of it is recorded."""
+    review_case: int | None = None
+    """An open review case that holds it: nothing new is granted."""
 
 
 class Reader(Protocol):
@@ -132,6 +141,23 @@ class Reader(Protocol):
     async def issuances(self, lock_ids: Sequence[LockId]) -> dict[LockId, list[CommittedIssuance]]:
         """The ledger's issuances under locks, in order of commit."""
 
+    async def review_case(self, case_id: int) -> ReviewCase | None:
+        """One case."""
+
+    async def list_review_cases(
+        self, *, registry: str | None, state: ReviewState | None, after: int, limit: int
+    ) -> list[ReviewCase]:
+        """In order of ``case_id``, greater than ``after``."""
+
+    async def review_evidence(self, case_id: int) -> list[ReviewEvidence]:
+        """Every registration that came to a case, in order."""
+
+    async def review_decisions(self, case_ids: Sequence[int]) -> dict[int, list[DecisionTaken]]:
+        """Decisions on cases, in order."""
+
+    async def parents_of(self, key: ActivityKey) -> list[ActivityKey]:
+        """What an activity is directly a part of."""
+
     async def registry_entries(self) -> dict[str, RegistryEntry]:
         """Every registry that ever announced itself, by code."""
 
@@ -159,8 +185,27 @@ class Transaction(Reader, Protocol):
     ) -> None:
         """Add projects, and the identifiers that are new with them, to activities; history where anything is new."""
 
-    async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
-        """Open a review case, or find the open one of the same project; its number."""
+    async def reviews_of(self, projects: Sequence[ProjectRegistration]) -> dict[tuple[str, str], ReviewOfProject]:
+        """The review cases of these projects, open or decided, by (registry, native project id)."""
+
+    async def open_review(
+        self, project: ProjectRegistration, candidates: Sequence[ActivityKey | Likeness], detail: str
+    ) -> int:
+        """Open a review case, or take new evidence to the one of the same project, opening it again; its number.
+
+        From the commit on nothing new is granted on any candidate until a person decides: also no grant that was
+        under way, since this waits for those. Candidates of an open case stay when new evidence names others.
+        Evidence that the case knows already changes nothing. ``detail``: what contradicts what; the registry sees
+        it, so it tells nothing of other parties.
+
+        Grants are barred first, before anything is held: ``once`` repeats the work with the bar in place.
+        """
+
+    async def record_decision(self, decision: Decision, activity_key: ActivityKey | None) -> None:
+        """Keep a decision on an open case, with history. All but ASK close the case and free its candidates."""
+
+    async def add_part(self, child: ActivityKey, parent: ActivityKey, case_id: int) -> None:
+        """Note that ``child`` is a part of ``parent``; again changes nothing."""
 
     async def hold_activities(self, keys: Sequence[ActivityKey]) -> None:
         """Until this transaction ends, others wait that grant by measure on, measure, or identify these activities.
@@ -175,7 +220,10 @@ class Transaction(Reader, Protocol):
         """Until this transaction ends, no outcome is recorded by another. Shared among grants."""
 
     async def bar_grants(self) -> None:
-        """Until this transaction ends, no other transaction grants. Needed while recording outcomes."""
+        """Until this transaction ends, no other transaction grants. Needed while recording outcomes or reviewing.
+
+        Before anything is held, since grants hold activities.
+        """
 
     async def record_outcomes(self, records: Sequence[OutcomeRecord]) -> None:
         """Insert, or change the quantity of, outcomes, with history for what changed. Each spot at most once."""

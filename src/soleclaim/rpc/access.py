@@ -16,6 +16,7 @@ from soleclaim.api.lookup.v1 import (
     issuance_lock_service_pb2,
     outcome_service_pb2,
     registry_directory_service_pb2,
+    review_service_pb2,
 )
 from soleclaim.api.registry.v1 import registry_service_pb2
 from soleclaim.core.identity import Role
@@ -26,6 +27,7 @@ API_FILES: Final = (
     issuance_lock_service_pb2.DESCRIPTOR,
     outcome_service_pb2.DESCRIPTOR,
     registry_directory_service_pb2.DESCRIPTOR,
+    review_service_pb2.DESCRIPTOR,
     registry_service_pb2.DESCRIPTOR,
 )
 """Every file of the API that has services; importing it makes the descriptors known."""
@@ -71,6 +73,11 @@ _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
         "AnnounceRegistry": _REGISTRY,
         "GetRegistryEntry": _EVERYBODY,
         "ListRegistries": _EVERYBODY,
+    },
+    "soleclaim.api.lookup.v1.ReviewService": {
+        "ListReviewCases": _EVERYBODY,
+        "GetReviewCase": _EVERYBODY,
+        "DecideReviewCase": _OPERATOR,
     },
     "soleclaim.api.registry.v1.RegistryService": {
         "GetRegistry": _EVERYBODY,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import grpc
 
-from soleclaim.lookup.grpc import activities, directory, locks
+from soleclaim.lookup.grpc import activities, directory, locks, reviews
 from soleclaim.lookup.ports import LookupStore
 from soleclaim.policy.bundle import Bundle
 
@@ -15,6 +15,7 @@ def lookup_services(store: LookupStore, bundle: Bundle) -> list[tuple[str, Calla
         (activities.SERVICE, activities.ActivityServicer(store, bundle).register),
         (activities.OUTCOME_SERVICE, activities.OutcomeServicer(store, bundle).register),
         (locks.SERVICE, locks.IssuanceLockServicer(store, bundle).register),
+        (reviews.SERVICE, reviews.ReviewServicer(store).register),
         (directory.SERVICE, directory.RegistryDirectoryServicer(store, bundle).register),
         (directory.EVENT_SERVICE, directory.EventServicer(store).register),
     ]

@@ -12,15 +12,21 @@ from soleclaim.lookup.ports import Transaction
 async def register(transaction: Transaction, projects: Sequence[ProjectRegistration]) -> list[Activity | DomainError]:
     """Join or create the activity of each project, in order; later items see what earlier ones did.
 
-    Contradictions open a review case and are refused with IDENTITY_UNDER_REVIEW.
+    Contradictions open a review case and are refused with IDENTITY_UNDER_REVIEW. So is whatever else a project sends
+    while its case is open: a person, who sees it there, ends the case.
     """
     registered, owners, known = await transaction.identity_of(projects)
+    reviews = await transaction.reviews_of(projects)
     created: list[tuple[ActivityKey, ProjectRegistration]] = []
     joined: list[tuple[ActivityKey, ProjectRegistration, Sequence[Identifier]]] = []
     answers: list[ActivityKey | DomainError] = []
     for project in projects:
         name = (project.registry, project.native_project_id)
-        decision = decide(project.identifiers, owners, known, registered.get(name))
+        review = reviews.get(name)
+        settled = review.settled if review else frozenset()
+        decision = decide(project.identifiers, owners, known, registered.get(name), settled)
+        if review is not None and review.is_open:
+            decision = _to_open_case(decision)
         match decision:
             case Contradiction():
                 case_id = await transaction.open_review(project, decision.candidates, decision.detail)
@@ -42,3 +48,14 @@ async def register(transaction: Transaction, projects: Sequence[ProjectRegistrat
     await transaction.join_projects(joined)
     activities = await transaction.activities([each for each in answers if not isinstance(each, DomainError)])
     return [each if isinstance(each, DomainError) else activities[each] for each in answers]
+
+
+def _to_open_case(decision: Join | Create | Contradiction) -> Contradiction:
+    """What new evidence an open case gets: also a registration that would be clear by itself decides nothing."""
+    match decision:
+        case Contradiction():
+            return decision
+        case Join(key, _):
+            return Contradiction((key,), "registered again while the case is open; by itself it would join")
+        case Create():
+            return Contradiction((), "registered again while the case is open; by itself it would be new")

@@ -66,7 +66,7 @@ async def dry_run(reader: Reader, bundle: Bundle, request: LockRequest) -> list[
     """Every reason for which ``acquire`` would refuse now; empty: it would grant."""
     standing = await reader.standing(request.registry, [request.activity_key])
     claim, reasons = _claim(bundle, request, standing)
-    if not reasons or reasons[0].reason is Reason.POLICY_REFUSED:
+    if not reasons or reasons[0].reason not in (Reason.ACTIVITY_UNKNOWN, Reason.ACTIVITY_NOT_REGISTERED):
         reasons += [fault for fault in await exceeding(reader, [claim]) if fault is not None]
         (obstacles,) = await reader.obstacles([claim])
         if not _is_supplement(claim, obstacles):
@@ -86,8 +86,15 @@ def _claim(
     )
     unmet = bundle.unmet_rules(request.declaration)
     refusals = [DomainError(Reason.POLICY_REFUSED, rules=", ".join(unmet), bundle=bundle.version)] if unmet else []
-    fault = unknown_activity(request.registry, request.activity_id, standing.get(request.activity_key))
-    return claim, ([fault, *refusals] if fault else refusals)
+    stands = standing.get(request.activity_key)
+    fault = unknown_activity(request.registry, request.activity_id, stands)
+    if fault is not None:
+        return claim, [fault, *refusals]
+    if stands is not None and stands.review_case is not None:
+        # Which case, and nothing of the party whose registration opened it.
+        activity = f"activities/{request.activity_id}"
+        refusals.append(DomainError(Reason.IDENTITY_UNDER_REVIEW, activity=activity, case=stands.review_case))
+    return claim, refusals
 
 
 def unknown_activity(registry: str, activity_id: ActivityId, standing: Standing | None) -> DomainError | None:

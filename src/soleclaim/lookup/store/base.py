@@ -24,7 +24,7 @@ from soleclaim.lookup.ports import RequestKey
 from soleclaim.lookup.store.rows import to_instant
 from soleclaim.lookup.store.schema import policy_bundle
 from soleclaim.lookup.store.transaction import SqlTransaction
-from soleclaim.lookup.store.unit_of_work import RepeatableError
+from soleclaim.lookup.store.unit_of_work import BarFirstError, RepeatableError
 from soleclaim.policy.bundle import Bundle
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ T = TypeVar("T")
 ATTEMPTS: Final = 5
 """How often a unit of work is tried when the database reports a deadlock or a race between two registrations."""
 _DEADLOCK_OR_SERIALIZATION: Final = frozenset({"40P01", "40001"})
-_IDENTITY_TABLES: Final = ("activity", "strong_identifier", "native_project", "review_case", "outcome")
+_IDENTITY_TABLES: Final = ("activity", "strong_identifier", "native_project", "review", "outcome")
 EXPIRE_WINDOW: Final = 5_000
 """How many locks one sweep looks at: a few milliseconds, so that calls do not wait for it."""
 
@@ -76,6 +76,8 @@ class SqlLookupStore(ABC):
             stored = await transaction.claim_request(key)
             if stored is not None:
                 return stored
+            if transaction.bars_first:
+                await transaction.bar_grants()
             reach(f"lookup.{key.method}.claimed")
             answer = await work(transaction)
             await transaction.store_answer(key, answer)
@@ -87,13 +89,18 @@ class SqlLookupStore(ABC):
         return answer
 
     async def _in_transaction(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
+        bar_first = False
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._attempt() as transaction:
+                    transaction.repeats, transaction.bars_first = True, bar_first
                     return await work(transaction)
             except RepeatableError as error:
                 if attempt == ATTEMPTS:
                     raise DomainError(Reason.STORE_BUSY) from error
+                if isinstance(error, BarFirstError):
+                    bar_first = True
+                    continue
                 # Random, so that two that met once do not meet again.
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
         raise AssertionError("unreachable")

@@ -1,6 +1,5 @@
-"""Tables of identity: activities, strong identifiers, native projects, review cases. Contracts: ``lookup.ports``."""
+"""Tables of identity: activities, strong identifiers, native projects. Contracts: ``lookup.ports``."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -103,22 +102,25 @@ class IdentityTables(UnitOfWork):
         wanted = dict.fromkeys(keys)
         items, values = self.relation((("activity_key", "int"),), ((key,) for key in wanted))
         measured = "EXISTS (SELECT 1 FROM outcome o WHERE o.activity_key = item.activity_key)"
+        case = "(SELECT min(c.case_id) FROM review_candidate c WHERE c.activity_key = item.activity_key AND c.holding)"
         rows = await self._run(
-            f"SELECT item.activity_key, p.country, {measured} FROM {items} "
+            f"SELECT item.activity_key, p.country, {measured}, {case} FROM {items} "
             "JOIN native_project p ON p.activity_key = item.activity_key AND p.registry = :registry",
             registry=registry,
             **values,
         )
-        standing = {ActivityKey(key): Standing(country, True, bool(known)) for key, country, known in rows}
+        standing = {ActivityKey(key): Standing(country, True, bool(known), held) for key, country, known, held in rows}
         missing = [key for key in wanted if key not in standing]
         if missing:
             items, values = self.relation((("activity_key", "int"),), ((key,) for key in missing))
             rows = await self._run(
-                f"SELECT a.activity_key, a.country, {measured} FROM activity a "
+                f"SELECT a.activity_key, a.country, {measured}, {case} FROM activity a "
                 f"JOIN {items} ON item.activity_key = a.activity_key",
                 **values,
             )
-            standing |= {ActivityKey(key): Standing(country, False, bool(known)) for key, country, known in rows}
+            standing |= {
+                ActivityKey(key): Standing(country, False, bool(known), held) for key, country, known, held in rows
+            }
         return standing
 
     async def identity_of(
@@ -236,36 +238,3 @@ class IdentityTables(UnitOfWork):
                 **values,
             )
         return {(registry, project) for registry, project, _ in added}
-
-    async def open_review(self, project: ProjectRegistration, candidates: Sequence[ActivityKey], detail: str) -> int:
-        """See ``Transaction``."""
-        known = await self._run(
-            "SELECT case_id FROM review_case WHERE registry = :registry AND native_project_id = :project",
-            registry=project.registry,
-            project=project.native_project_id,
-        )
-        if known:
-            return int(known[0][0])
-        (case_id,) = await self.draw("review_case_id", 1)
-        registration = {
-            "country": project.country,
-            "activity_type": project.activity_type,
-            "display_name": project.display_name,
-            "time_zone": project.time_zone,
-            "identifiers": list(project.identifiers),
-        }
-        await self._run(
-            "INSERT INTO review_case (case_id, registry, native_project_id, candidates, registration, detail, "
-            "create_us) VALUES (:case_id, :registry, :project, :candidates, :registration, :detail, :now)",
-            case_id=case_id,
-            registry=project.registry,
-            project=project.native_project_id,
-            candidates=json.dumps(list(candidates)),
-            registration=json.dumps(registration, ensure_ascii=False),
-            detail=detail,
-            now=await self.now_us(),
-        )
-        await self._note(
-            [(EventKind.REVIEW_OPENED, None, project.country, project.registry, None, 0, f"{case_id}: {detail}")]
-        )
-        return case_id

@@ -76,6 +76,7 @@ class PostgresTransaction(SqlTransaction):
     async def bar_grants(self) -> None:
         """See ``Transaction``."""
         await self._run(f"SELECT pg_advisory_xact_lock({_OUTCOMES})")
+        self.grants_barred = True
 
     async def _grant_free(self, claims: Sequence[Claim]) -> list[tuple[int, int, int]]:
         # One statement, so that a batch crosses to the database once. Rows come sorted by activity, period and slice,

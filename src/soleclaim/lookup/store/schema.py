@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -66,7 +67,69 @@ review_case = Table(
     Column("registration", Text, nullable=False),  # JSON of what was asked, so that nothing is lost
     Column("detail", Text, nullable=False),
     Column("create_us", BigInteger, nullable=False),
+    # Defaults, so that the release before can go on opening cases.
+    Column("state", SmallInteger, nullable=False, server_default="1"),
+    Column("question", Text, nullable=False, server_default=""),
+    Column("update_us", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("registry", "native_project_id"),
+)
+
+review_candidate = Table(
+    "review_candidate",
+    metadata,
+    Column("case_id", BigInteger, ForeignKey("review_case.case_id"), nullable=False),
+    Column("activity_key", BigInteger, nullable=False),
+    Column("probability", Double),  # NULL: nothing was measured
+    Column("reasons", Text, nullable=False),  # JSON list of texts
+    Column("holding", Boolean, nullable=False),  # while the case is open
+    PrimaryKeyConstraint("case_id", "activity_key"),
+)
+# Every grant asks it; it holds the candidates of open cases alone.
+Index(
+    "review_candidate_holding",
+    review_candidate.c.activity_key,
+    review_candidate.c.case_id,
+    postgresql_where=text("holding"),
+    sqlite_where=text("holding"),
+)
+
+# What a registry sent to a case, each time that it was something new. Append-only.
+review_evidence = Table(
+    "review_evidence",
+    metadata,
+    Column("case_id", BigInteger, ForeignKey("review_case.case_id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("registration", Text, nullable=False),
+    Column("candidates", Text, nullable=False),  # JSON list of [activity key, probability, reasons]
+    Column("detail", Text, nullable=False),
+    Column("create_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("case_id", "number"),
+)
+
+# Append-only.
+review_decision = Table(
+    "review_decision",
+    metadata,
+    Column("case_id", BigInteger, ForeignKey("review_case.case_id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("activity_key", BigInteger),
+    Column("question", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decider", Text, nullable=False),
+    Column("create_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("case_id", "number"),
+)
+
+# A phase, unit or part of a site: another activity under one it belongs to, never the same.
+activity_part = Table(
+    "activity_part",
+    metadata,
+    Column("child_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False),
+    Column("parent_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False),
+    Column("case_id", BigInteger, ForeignKey("review_case.case_id"), nullable=False),
+    Column("create_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("child_key", "parent_key"),
 )
 
 outcome = Table(

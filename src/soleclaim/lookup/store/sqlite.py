@@ -56,6 +56,7 @@ class SqliteTransaction(SqlTransaction):
     def __init__(self, connection: AsyncConnection, bundles: dict[int, str], bundle_id: int) -> None:
         super().__init__(connection, bundles, bundle_id)
         self._drawn: dict[str, int] = {}
+        self.grants_barred = True  # there is one writer
 
     async def draw(self, sequence: str, count: int) -> list[int]:
         """See ``SqlTransaction``."""

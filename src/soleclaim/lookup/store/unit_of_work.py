@@ -20,6 +20,13 @@ class RepeatableError(Exception):
     """The unit of work met another one and may simply be repeated."""
 
 
+class BarFirstError(RepeatableError):
+    """The unit of work opens a review case: it is repeated with grants barred before it holds anything else.
+
+    Grants hold activities while they bar the opening of cases; the other way round both would wait for each other.
+    """
+
+
 class UnitOfWork(ABC):
     """A transaction: statements, numbers, history, the request it answers."""
 
@@ -33,6 +40,12 @@ class UnitOfWork(ABC):
         self._entries: tuple[int, int] | None = None
         """First and last history entry of this transaction."""
         self._now: int | None = None
+        self.repeats = False
+        """Whether ``BarFirstError`` leads to another attempt."""
+        self.bars_first = False
+        """Whether this attempt must bar grants before it holds anything."""
+        self.grants_barred = False
+        """Whether no other transaction grants until this one ends."""
 
     now_sql: ClassVar[str]
     """The database's clock in microseconds, read when the statement runs."""

@@ -48,6 +48,14 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """A lock was given back."""
     EVENT_KIND_LOCK_EXPIRED: _EventKind.ValueType  # 11
     """A lock ran out."""
+    EVENT_KIND_REVIEW_UPDATED: _EventKind.ValueType  # 12
+    """New evidence came to a review case; a decided one is open again."""
+    EVENT_KIND_REVIEW_DECIDED: _EventKind.ValueType  # 13
+    """A review case was decided, or a question asked."""
+    EVENT_KIND_ACTIVITY_MERGED: _EventKind.ValueType  # 14
+    """Another activity was merged into this one and answers as its alias."""
+    EVENT_KIND_LOCK_MOVED: _EventKind.ValueType  # 15
+    """A lock moved to this activity when two were merged."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -76,6 +84,14 @@ EVENT_KIND_LOCK_RELEASED: EventKind.ValueType  # 10
 """A lock was given back."""
 EVENT_KIND_LOCK_EXPIRED: EventKind.ValueType  # 11
 """A lock ran out."""
+EVENT_KIND_REVIEW_UPDATED: EventKind.ValueType  # 12
+"""New evidence came to a review case; a decided one is open again."""
+EVENT_KIND_REVIEW_DECIDED: EventKind.ValueType  # 13
+"""A review case was decided, or a question asked."""
+EVENT_KIND_ACTIVITY_MERGED: EventKind.ValueType  # 14
+"""Another activity was merged into this one and answers as its alias."""
+EVENT_KIND_LOCK_MOVED: EventKind.ValueType  # 15
+"""A lock moved to this activity when two were merged."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
