@@ -45,6 +45,7 @@ _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
         "GetActivity": _EVERYBODY,
         "ResolveActivity": _EVERYBODY,
         "ListActivities": _EVERYBODY,
+        "FindActivities": _EVERYBODY,
     },
     "soleclaim.api.lookup.v1.EventService": {
         "WatchEvents": _EVERYBODY,

@@ -24,36 +24,45 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from google.type import latlng_pb2 as google_dot_type_dot_latlng__pb2
 from soleclaim.api.common.v1 import types_pb2 as soleclaim_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.soleclaim/api/lookup/v1/activity_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a#soleclaim/api/common/v1/types.proto\"\x98\x02\n\x08\x41\x63tivity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x15\n\ractivity_type\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x38\n\x0bidentifiers\x18\x06 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12\x42\n\x0fnative_projects\x18\x07 \x03(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x10NativeProjectRef\x12\x10\n\x08registry\x18\x01 \x01(\t\x12\x19\n\x11native_project_id\x18\x02 \x01(\t\"\xfb\x01\n\x17RegisterActivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x41\n\x0enative_project\x18\x02 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x15\n\ractivity_type\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x38\n\x0bidentifiers\x18\x07 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\"x\n\x1e\x42\x61tchRegisterActivitiesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x42\n\x08requests\x18\x02 \x03(\x0b\x32\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\"[\n\x1f\x42\x61tchRegisterActivitiesResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.soleclaim.api.lookup.v1.ActivityResult\"v\n\x0e\x41\x63tivityResult\x12\x35\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32!.soleclaim.api.lookup.v1.ActivityH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\"\n\x12GetActivityRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9f\x01\n\x16ResolveActivityRequest\x12\x43\n\x0enative_project\x18\x01 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRefH\x00\x12\x39\n\nidentifier\x18\x02 \x01(\x0b\x32#.soleclaim.api.common.v1.IdentifierH\x00\x42\x05\n\x03key\"P\n\x15ListActivitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08registry\x18\x03 \x01(\t\"h\n\x16ListActivitiesResponse\x12\x35\n\nactivities\x18\x01 \x03(\x0b\x32!.soleclaim.api.lookup.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc2\x04\n\x0f\x41\x63tivityService\x12g\n\x10RegisterActivity\x12\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x8c\x01\n\x17\x42\x61tchRegisterActivities\x12\x37.soleclaim.api.lookup.v1.BatchRegisterActivitiesRequest\x1a\x38.soleclaim.api.lookup.v1.BatchRegisterActivitiesResponse\x12]\n\x0bGetActivity\x12+.soleclaim.api.lookup.v1.GetActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x65\n\x0fResolveActivity\x12/.soleclaim.api.lookup.v1.ResolveActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12q\n\x0eListActivities\x12..soleclaim.api.lookup.v1.ListActivitiesRequest\x1a/.soleclaim.api.lookup.v1.ListActivitiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.soleclaim/api/lookup/v1/activity_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18google/type/latlng.proto\x1a#soleclaim/api/common/v1/types.proto\"\x98\x02\n\x08\x41\x63tivity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x15\n\ractivity_type\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x38\n\x0bidentifiers\x18\x06 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12\x42\n\x0fnative_projects\x18\x07 \x03(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x10NativeProjectRef\x12\x10\n\x08registry\x18\x01 \x01(\t\x12\x19\n\x11native_project_id\x18\x02 \x01(\t\"\xbb\x02\n\x17RegisterActivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x41\n\x0enative_project\x18\x02 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x15\n\ractivity_type\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x38\n\x0bidentifiers\x18\x07 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12>\n\x0b\x64\x65scription\x18\x08 \x01(\x0b\x32).soleclaim.api.lookup.v1.PlantDescription\"\xb2\x01\n\x10PlantDescription\x12\x12\n\nname_local\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0bowner_local\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61pacity_kw\x18\x04 \x01(\x03\x12%\n\x08position\x18\x05 \x01(\x0b\x32\x13.google.type.LatLng\x12\x1a\n\x12\x63ommissioning_year\x18\x06 \x01(\x05\x12\x0e\n\x06region\x18\x07 \x01(\t\"x\n\x1e\x42\x61tchRegisterActivitiesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x42\n\x08requests\x18\x02 \x03(\x0b\x32\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\"[\n\x1f\x42\x61tchRegisterActivitiesResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.soleclaim.api.lookup.v1.ActivityResult\"v\n\x0e\x41\x63tivityResult\x12\x35\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32!.soleclaim.api.lookup.v1.ActivityH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\"\n\x12GetActivityRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9f\x01\n\x16ResolveActivityRequest\x12\x43\n\x0enative_project\x18\x01 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRefH\x00\x12\x39\n\nidentifier\x18\x02 \x01(\x0b\x32#.soleclaim.api.common.v1.IdentifierH\x00\x42\x05\n\x03key\"\xcf\x01\n\x15\x46indActivitiesRequest\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x15\n\ractivity_type\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x38\n\x0bidentifiers\x18\x04 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12>\n\x0b\x64\x65scription\x18\x05 \x01(\x0b\x32).soleclaim.api.lookup.v1.PlantDescription\"X\n\x16\x46indActivitiesResponse\x12>\n\ncandidates\x18\x01 \x03(\x0b\x32*.soleclaim.api.lookup.v1.ActivityCandidate\"Y\n\x11\x41\x63tivityCandidate\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0c\n\x04same\x18\x03 \x01(\x08\x12\x0f\n\x07reasons\x18\x04 \x03(\t\"P\n\x15ListActivitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08registry\x18\x03 \x01(\t\"h\n\x16ListActivitiesResponse\x12\x35\n\nactivities\x18\x01 \x03(\x0b\x32!.soleclaim.api.lookup.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb5\x05\n\x0f\x41\x63tivityService\x12g\n\x10RegisterActivity\x12\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x8c\x01\n\x17\x42\x61tchRegisterActivities\x12\x37.soleclaim.api.lookup.v1.BatchRegisterActivitiesRequest\x1a\x38.soleclaim.api.lookup.v1.BatchRegisterActivitiesResponse\x12]\n\x0bGetActivity\x12+.soleclaim.api.lookup.v1.GetActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x65\n\x0fResolveActivity\x12/.soleclaim.api.lookup.v1.ResolveActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12q\n\x0eListActivities\x12..soleclaim.api.lookup.v1.ListActivitiesRequest\x1a/.soleclaim.api.lookup.v1.ListActivitiesResponse\x12q\n\x0e\x46indActivities\x12..soleclaim.api.lookup.v1.FindActivitiesRequest\x1a/.soleclaim.api.lookup.v1.FindActivitiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soleclaim.api.lookup.v1.activity_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTIVITY']._serialized_start=171
-  _globals['_ACTIVITY']._serialized_end=451
-  _globals['_NATIVEPROJECTREF']._serialized_start=453
-  _globals['_NATIVEPROJECTREF']._serialized_end=516
-  _globals['_REGISTERACTIVITYREQUEST']._serialized_start=519
-  _globals['_REGISTERACTIVITYREQUEST']._serialized_end=770
-  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_start=772
-  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_end=892
-  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_start=894
-  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_end=985
-  _globals['_ACTIVITYRESULT']._serialized_start=987
-  _globals['_ACTIVITYRESULT']._serialized_end=1105
-  _globals['_GETACTIVITYREQUEST']._serialized_start=1107
-  _globals['_GETACTIVITYREQUEST']._serialized_end=1141
-  _globals['_RESOLVEACTIVITYREQUEST']._serialized_start=1144
-  _globals['_RESOLVEACTIVITYREQUEST']._serialized_end=1303
-  _globals['_LISTACTIVITIESREQUEST']._serialized_start=1305
-  _globals['_LISTACTIVITIESREQUEST']._serialized_end=1385
-  _globals['_LISTACTIVITIESRESPONSE']._serialized_start=1387
-  _globals['_LISTACTIVITIESRESPONSE']._serialized_end=1491
-  _globals['_ACTIVITYSERVICE']._serialized_start=1494
-  _globals['_ACTIVITYSERVICE']._serialized_end=2072
+  _globals['_ACTIVITY']._serialized_start=197
+  _globals['_ACTIVITY']._serialized_end=477
+  _globals['_NATIVEPROJECTREF']._serialized_start=479
+  _globals['_NATIVEPROJECTREF']._serialized_end=542
+  _globals['_REGISTERACTIVITYREQUEST']._serialized_start=545
+  _globals['_REGISTERACTIVITYREQUEST']._serialized_end=860
+  _globals['_PLANTDESCRIPTION']._serialized_start=863
+  _globals['_PLANTDESCRIPTION']._serialized_end=1041
+  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_start=1043
+  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_end=1163
+  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_start=1165
+  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_end=1256
+  _globals['_ACTIVITYRESULT']._serialized_start=1258
+  _globals['_ACTIVITYRESULT']._serialized_end=1376
+  _globals['_GETACTIVITYREQUEST']._serialized_start=1378
+  _globals['_GETACTIVITYREQUEST']._serialized_end=1412
+  _globals['_RESOLVEACTIVITYREQUEST']._serialized_start=1415
+  _globals['_RESOLVEACTIVITYREQUEST']._serialized_end=1574
+  _globals['_FINDACTIVITIESREQUEST']._serialized_start=1577
+  _globals['_FINDACTIVITIESREQUEST']._serialized_end=1784
+  _globals['_FINDACTIVITIESRESPONSE']._serialized_start=1786
+  _globals['_FINDACTIVITIESRESPONSE']._serialized_end=1874
+  _globals['_ACTIVITYCANDIDATE']._serialized_start=1876
+  _globals['_ACTIVITYCANDIDATE']._serialized_end=1965
+  _globals['_LISTACTIVITIESREQUEST']._serialized_start=1967
+  _globals['_LISTACTIVITIESREQUEST']._serialized_end=2047
+  _globals['_LISTACTIVITIESRESPONSE']._serialized_start=2049
+  _globals['_LISTACTIVITIESRESPONSE']._serialized_end=2153
+  _globals['_ACTIVITYSERVICE']._serialized_start=2156
+  _globals['_ACTIVITYSERVICE']._serialized_end=2849
 # @@protoc_insertion_point(module_scope)

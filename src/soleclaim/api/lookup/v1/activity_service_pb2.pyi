@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.rpc import status_pb2 as _status_pb2
+from google.type import latlng_pb2 as _latlng_pb2
 from soleclaim.api.common.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -116,6 +117,7 @@ class RegisterActivityRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id of this request, 8 to 64 characters `[A-Za-z0-9._:-]`; empty inside a batch."""
     country: _builtins.str
@@ -132,7 +134,13 @@ class RegisterActivityRequest(_message.Message):
 
     @_builtins.property
     def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Identifier]:
-        """Strong identifiers, 1 to 16. Without one the project cannot be told from its look-alikes and is refused."""
+        """Strong identifiers, at most 16. Without one and without a description the project cannot be told from its
+        look-alikes and is refused.
+        """
+
+    @_builtins.property
+    def description(self) -> Global___PlantDescription:
+        """What else the registry knows of the plant; found by it are the names other registries know it under."""
 
     def __init__(
         self,
@@ -144,14 +152,63 @@ class RegisterActivityRequest(_message.Message):
         display_name: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         identifiers: _abc.Iterable[_types_pb2.Identifier] | None = ...,
+        description: Global___PlantDescription | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["native_project", b"native_project"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "native_project", b"native_project"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_type", b"activity_type", "country", b"country", "display_name", b"display_name", "identifiers", b"identifiers", "native_project", b"native_project", "request_id", b"request_id", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_type", b"activity_type", "country", b"country", "description", b"description", "display_name", b"display_name", "identifiers", b"identifiers", "native_project", b"native_project", "request_id", b"request_id", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterActivityRequest: _TypeAlias = RegisterActivityRequest  # noqa: Y015
+
+@_typing.final
+class PlantDescription(_message.Message):
+    """A plant as a registry describes it. What is not known stays unset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_LOCAL_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    OWNER_LOCAL_FIELD_NUMBER: _builtins.int
+    CAPACITY_KW_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    COMMISSIONING_YEAR_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    name_local: _builtins.str
+    """Its name in the local script; at most 256 characters. `display_name` holds the other one."""
+    owner: _builtins.str
+    """Who owns it, shares in brackets, parted by `;`; at most 512 characters."""
+    owner_local: _builtins.str
+    """The same in the local script."""
+    capacity_kw: _builtins.int
+    """Installed capacity in whole kilowatts, up to 10^9; 0: not known."""
+    commissioning_year: _builtins.int
+    """The year it began to run, 1800 to 2200; 0: not known."""
+    region: _builtins.str
+    """Province or state, by name in any script; at most 128 characters."""
+    @_builtins.property
+    def position(self) -> _latlng_pb2.LatLng:
+        """Where it stands, in degrees. What lies outside its country is taken as a writing fault, not as a place."""
+
+    def __init__(
+        self,
+        *,
+        name_local: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        owner_local: _builtins.str = ...,
+        capacity_kw: _builtins.int = ...,
+        position: _latlng_pb2.LatLng | None = ...,
+        commissioning_year: _builtins.int = ...,
+        region: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity_kw", b"capacity_kw", "commissioning_year", b"commissioning_year", "name_local", b"name_local", "owner", b"owner", "owner_local", b"owner_local", "position", b"position", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlantDescription: _TypeAlias = PlantDescription  # noqa: Y015
 
 @_typing.final
 class BatchRegisterActivitiesRequest(_message.Message):
@@ -290,6 +347,108 @@ class ResolveActivityRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
 
 Global___ResolveActivityRequest: _TypeAlias = ResolveActivityRequest  # noqa: Y015
+
+@_typing.final
+class FindActivitiesRequest(_message.Message):
+    """Request of FindActivities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTRY_FIELD_NUMBER: _builtins.int
+    ACTIVITY_TYPE_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    country: _builtins.str
+    """ISO 3166-1 alpha-2 country."""
+    activity_type: _builtins.str
+    """What it is, as in RegisterActivityRequest; may be empty."""
+    display_name: _builtins.str
+    """Its name; at most 256 characters."""
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Identifier]:
+        """Strong identifiers, at most 16."""
+
+    @_builtins.property
+    def description(self) -> Global___PlantDescription:
+        """What else is known of it."""
+
+    def __init__(
+        self,
+        *,
+        country: _builtins.str = ...,
+        activity_type: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        identifiers: _abc.Iterable[_types_pb2.Identifier] | None = ...,
+        description: Global___PlantDescription | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_type", b"activity_type", "country", b"country", "description", b"description", "display_name", b"display_name", "identifiers", b"identifiers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindActivitiesRequest: _TypeAlias = FindActivitiesRequest  # noqa: Y015
+
+@_typing.final
+class FindActivitiesResponse(_message.Message):
+    """Response of FindActivities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityCandidate]:
+        """At most 10, the likeliest first; what is not here is another activity."""
+
+    def __init__(
+        self,
+        *,
+        candidates: _abc.Iterable[Global___ActivityCandidate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindActivitiesResponse: _TypeAlias = FindActivitiesResponse  # noqa: Y015
+
+@_typing.final
+class ActivityCandidate(_message.Message):
+    """An activity that a described project could be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    SAME_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    activity: _builtins.str
+    """`activities/{activity_id}`."""
+    probability: _builtins.float
+    """That both are one plant, 0 to 1."""
+    same: _builtins.bool
+    """Whether RegisterActivity would join it without a person."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why, the weightiest first: a feature, what was seen, its weight in nats."""
+
+    def __init__(
+        self,
+        *,
+        activity: _builtins.str = ...,
+        probability: _builtins.float = ...,
+        same: _builtins.bool = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "probability", b"probability", "reasons", b"reasons", "same", b"same"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivityCandidate: _TypeAlias = ActivityCandidate  # noqa: Y015
 
 @_typing.final
 class ListActivitiesRequest(_message.Message):

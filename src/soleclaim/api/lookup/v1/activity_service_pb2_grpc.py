@@ -60,6 +60,11 @@ class ActivityServiceStub:
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.ListActivitiesRequest.SerializeToString,
                 response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.ListActivitiesResponse.FromString,
                 _registered_method=True)
+        self.FindActivities = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.ActivityService/FindActivities',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.FindActivitiesRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.FindActivitiesResponse.FromString,
+                _registered_method=True)
 
 
 class ActivityServiceServicer:
@@ -68,7 +73,8 @@ class ActivityServiceServicer:
 
     def RegisterActivity(self, request, context):
         """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
-        ones open a review case and are refused with IDENTITY_UNDER_REVIEW. Idempotent by `request_id`.
+        ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
+        is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +108,14 @@ class ActivityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindActivities(self, request, context):
+        """Which activities a described project could be: what RegisterActivity would find, without registering anything.
+        Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ActivityServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +143,11 @@ def add_ActivityServiceServicer_to_server(servicer, server):
                     servicer.ListActivities,
                     request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.ListActivitiesRequest.FromString,
                     response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.ListActivitiesResponse.SerializeToString,
+            ),
+            'FindActivities': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindActivities,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.FindActivitiesRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.FindActivitiesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +286,33 @@ class ActivityService:
             '/soleclaim.api.lookup.v1.ActivityService/ListActivities',
             soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.ListActivitiesRequest.SerializeToString,
             soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.ListActivitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindActivities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.ActivityService/FindActivities',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.FindActivitiesRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_activity__service__pb2.FindActivitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

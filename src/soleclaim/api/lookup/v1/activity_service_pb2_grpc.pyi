@@ -35,7 +35,8 @@ class ActivityServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ActivityServiceAsyncStub: ...
     RegisterActivity: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.RegisterActivityRequest, _activity_service_pb2.Activity]
     """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
-    ones open a review case and are refused with IDENTITY_UNDER_REVIEW. Idempotent by `request_id`.
+    ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
+    is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
     """
     BatchRegisterActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.BatchRegisterActivitiesRequest, _activity_service_pb2.BatchRegisterActivitiesResponse]
     """The same for up to 1,000 projects; an answer per item, in order. Idempotent by `request_id` as a whole."""
@@ -45,6 +46,10 @@ class ActivityServiceStub:
     """The activity behind a native project or a strong identifier. Safe to repeat."""
     ListActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.ListActivitiesRequest, _activity_service_pb2.ListActivitiesResponse]
     """Activities in order of creation, paged. Safe to repeat."""
+    FindActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.FindActivitiesRequest, _activity_service_pb2.FindActivitiesResponse]
+    """Which activities a described project could be: what RegisterActivity would find, without registering anything.
+    Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+    """
 
 @_typing.type_check_only
 class ActivityServiceAsyncStub(ActivityServiceStub):
@@ -53,7 +58,8 @@ class ActivityServiceAsyncStub(ActivityServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterActivity: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.RegisterActivityRequest, _activity_service_pb2.Activity]  # type: ignore[assignment]
     """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
-    ones open a review case and are refused with IDENTITY_UNDER_REVIEW. Idempotent by `request_id`.
+    ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
+    is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
     """
     BatchRegisterActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.BatchRegisterActivitiesRequest, _activity_service_pb2.BatchRegisterActivitiesResponse]  # type: ignore[assignment]
     """The same for up to 1,000 projects; an answer per item, in order. Idempotent by `request_id` as a whole."""
@@ -63,6 +69,10 @@ class ActivityServiceAsyncStub(ActivityServiceStub):
     """The activity behind a native project or a strong identifier. Safe to repeat."""
     ListActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.ListActivitiesRequest, _activity_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
     """Activities in order of creation, paged. Safe to repeat."""
+    FindActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.FindActivitiesRequest, _activity_service_pb2.FindActivitiesResponse]  # type: ignore[assignment]
+    """Which activities a described project could be: what RegisterActivity would find, without registering anything.
+    Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+    """
 
 class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
     """Activities: the physical things that produce outcomes, each with one identifier valid in every mechanism (R95)."""
@@ -74,7 +84,8 @@ class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_activity_service_pb2.Activity, _abc.Awaitable[_activity_service_pb2.Activity]]:
         """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
-        ones open a review case and are refused with IDENTITY_UNDER_REVIEW. Idempotent by `request_id`.
+        ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
+        is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
         """
 
     @_abc_1.abstractmethod
@@ -108,5 +119,15 @@ class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_activity_service_pb2.ListActivitiesResponse, _abc.Awaitable[_activity_service_pb2.ListActivitiesResponse]]:
         """Activities in order of creation, paged. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def FindActivities(
+        self,
+        request: _activity_service_pb2.FindActivitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_activity_service_pb2.FindActivitiesResponse, _abc.Awaitable[_activity_service_pb2.FindActivitiesResponse]]:
+        """Which activities a described project could be: what RegisterActivity would find, without registering anything.
+        Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+        """
 
 def add_ActivityServiceServicer_to_server(servicer: ActivityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
