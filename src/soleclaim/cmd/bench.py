@@ -52,6 +52,29 @@ def locks(
         _print(figures)
 
 
+@bench.command()
+@click.option("--database-url", required=True, help="A PostgreSQL server; a scratch database is made and dropped.")
+@click.option(
+    "--activities", type=click.IntRange(1000, 5_000_000), multiple=True, default=(100_000,), show_default=True,
+    help="Described activities in the store; may be given several times.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def identity(database_url: str, activities: tuple[int, ...], as_json: bool) -> None:
+    """Finding a described project among very many, against a plain trigram search."""
+    from soleclaim.bench.identity import measure
+
+    found = {}
+    for each in activities:
+        found[str(each)] = asdict(asyncio.run(measure(database_url, each, lambda line: click.echo(line, err=True))))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for number, figures in found.items():
+        click.echo(f"{int(number):,} activities")
+        for name, value in figures.items():
+            click.echo(f"  {name:<16} {value:10.3f}")
+
+
 async def _measure_all(url: str, existing: tuple[int, ...], plan: "Plan") -> "dict[int, Figures]":
     from soleclaim.bench.locks import measure
 

@@ -78,6 +78,65 @@ def resolve_activity(
     _show(found, as_json=as_json)
 
 
+@activity.command("find")
+@click.argument("name")
+@click.option("--country", required=True, metavar="CC", help="Two capital letters.")
+@click.option("--type", "activity_type", default="", metavar="WORD", help="wind, solar, hydro, biomass …")
+@click.option("--name-local", default="", help="The name in the local script.")
+@click.option("--owner", default="", help="Who owns it.")
+@click.option("--capacity-mw", type=click.FloatRange(0, 1_000_000), default=0.0, help="Installed capacity.")
+@click.option("--at", type=(float, float), metavar="LATITUDE LONGITUDE", help="Degrees north and east.")
+@click.option("--year", type=int, default=0, help="The year it began to run.")
+@click.option("--region", default="", help="Province or state.")
+@_reading
+def find_activities(
+    *,
+    name: str,
+    country: str,
+    activity_type: str,
+    name_local: str,
+    owner: str,
+    capacity_mw: float,
+    at: tuple[float, float] | None,
+    year: int,
+    region: str,
+    lookup_target: str,
+    dialling: Dialling,
+    as_json: bool,
+) -> None:
+    """Ask before you apply: which activities a described project could be, how likely, and why."""
+    from google.type.latlng_pb2 import LatLng
+
+    from soleclaim.api.lookup.v1.activity_service_pb2 import FindActivitiesRequest, PlantDescription
+
+    request = FindActivitiesRequest(
+        country=country,
+        activity_type=activity_type,
+        display_name=name,
+        description=PlantDescription(
+            name_local=name_local,
+            owner=owner,
+            capacity_kw=round(capacity_mw * 1000),
+            position=LatLng(latitude=at[0], longitude=at[1]) if at else None,
+            commissioning_year=year,
+            region=region,
+        ),
+    )
+    found = _with_lookup(lookup_target, dialling, lambda to: to.call(to.activities.FindActivities, request))
+    _list(
+        "candidates",
+        list(found.candidates),
+        (say("activity", "减排活动"), say("probability", "概率"), say("the same", "相同"), say("reasons", "理由")),
+        lambda each: (
+            each.activity,
+            f"{each.probability:.3f}",
+            say("yes", "是") if each.same else say("a person has to tell", "待人工判定"),
+            "; ".join(each.reasons),
+        ),
+        as_json=as_json,
+    )
+
+
 @activity.command("list")
 @click.option("--registry", default="", metavar="CODE", help="Only activities that this registry knows.")
 @_limit

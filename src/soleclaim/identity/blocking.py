@@ -1,9 +1,10 @@
 """Finding candidates without comparing all: a record looks up others by keys that it shares with what could be it."""
 
+import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, TypeVar
 
 from soleclaim.identity.names import Name, skeleton
 from soleclaim.identity.places import Spot
@@ -59,22 +60,39 @@ def _cell(spot: Spot, north: int, east: int) -> str:
     return f"g:{math.floor(spot.latitude / CELL_DEGREES) + north}:{math.floor(spot.longitude / CELL_DEGREES) + east}"
 
 
+H = TypeVar("H")
+
+
+def best_holders(holders_of: Iterable[Sequence[H]]) -> list[H]:
+    """Of the holders of each key looked up, those that share the most keys, rarer ones counting more."""
+    score: defaultdict[H, float] = defaultdict(float)
+    for holders in holders_of:
+        if len(holders) <= MAX_HOLDERS:
+            for holder in holders:
+                score[holder] += 1.0 / (1 + len(holders)) + 0.1
+    return sorted(score, key=score.__getitem__, reverse=True)[:MAX_CANDIDATES]
+
+
+def key_number(key: str) -> int:
+    """63 bits that stand for a key in a store. Two keys of one number cost a comparison more, nothing else."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") >> 1
+
+
 class Index:
     """Records by key, in memory."""
 
-    def __init__(self, profiles: Iterable[Profile]) -> None:
+    def __init__(self, profiles: Iterable[Profile] = ()) -> None:
         self._holders: defaultdict[str, list[int]] = defaultdict(list)
-        self.profiles = tuple(profiles)
-        for i, profile in enumerate(self.profiles):
-            for key in keys_to_file(profile):
-                self._holders[key].append(i)
+        self.profiles: list[Profile] = []
+        for profile in profiles:
+            self.add(profile)
+
+    def add(self, profile: Profile) -> None:
+        """File one more; its place is the next number."""
+        for key in keys_to_file(profile):
+            self._holders[key].append(len(self.profiles))
+        self.profiles.append(profile)
 
     def candidates(self, profile: Profile) -> list[int]:
-        """Places of the records that share the most keys with a profile, rarer keys counting more."""
-        score: Counter[int] = Counter()
-        for key in keys_to_look_up(profile):
-            holders = self._holders.get(key, ())
-            if len(holders) <= MAX_HOLDERS:
-                for i in holders:
-                    score[i] += 1.0 / (1 + len(holders)) + 0.1  # type: ignore[assignment]  # counts need not be whole
-        return [i for i, _ in score.most_common(MAX_CANDIDATES)]
+        """Places of the records that could be the same, at most ``MAX_CANDIDATES``."""
+        return best_holders([self._holders.get(key, []) for key in keys_to_look_up(profile)])

@@ -3,9 +3,9 @@
 The lookup decides by the same functions for one registration against all activities (``soleclaim.lookup.service``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from soleclaim.identity.blocking import Index
 from soleclaim.identity.likeness import Likeness, compare
@@ -21,6 +21,8 @@ from soleclaim.identity.scoring import (
     probability,
     reasons,
 )
+
+K = TypeVar("K")
 
 MAX_REASONS: Final = 5
 MAX_REVIEWS: Final = 3
@@ -110,6 +112,41 @@ def decide(pairs: Sequence[Pair], left_ids: Sequence[str], right_ids: Sequence[s
         ranked = sorted(found[place], key=lambda each: (each.decision != "same", -each.probability))
         decisions += ranked[:1] if ranked[0].decision == "same" else ranked[:MAX_REVIEWS]
     return decisions
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked(Generic[K]):
+    """What a record could be. ``same``: beyond doubt; else a person has to tell."""
+
+    key: K
+    probability: float
+    same: bool
+    reasons: tuple[str, ...]
+
+
+def rank(profile: Profile, others: Iterable[tuple[K, Profile]], taken: Container[K] = ()) -> list[Ranked[K]]:
+    """Decide for one record against things that are known under one or more profiles each; the likeliest first.
+
+    ``taken``: those that are known to hold another record of the same list already. What is not in the answer is
+    another thing.
+    """
+    best: dict[K, Pair] = {}
+    for key, other in others:
+        pair = compare_profiles(0, profile, 0, other)
+        if key not in best or pair.own > best[key].own:
+            best[key] = pair
+    order = sorted(best, key=lambda key: -best[key].own)
+    found = []
+    for key in order:
+        pair = best[key]
+        rival = next((best[each].own for each in order if each != key), None)
+        ahead = lead(pair.own, rival)
+        likely = probability(pair.own, ahead, lead(pair.own, None))
+        obstacle = pair.obstacle or ("the list holds it under another id" if key in taken else None)
+        if likely >= REVIEW_FROM:
+            same = likely >= SAME_FROM and obstacle is None and ahead > 0
+            found.append(Ranked(key, round(likely, 4), same, (*((obstacle,) if obstacle else ()), *explain(pair))))
+    return sorted(found, key=lambda each: -each.probability)
 
 
 def explain(pair: Pair) -> tuple[str, ...]:

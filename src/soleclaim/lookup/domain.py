@@ -12,6 +12,7 @@ from typing import NamedTuple, NewType
 from soleclaim.core.activity_id import ActivityId, ActivityKey
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
+from soleclaim.identity.record import Description
 from soleclaim.identity.strong import Identifier
 from soleclaim.policy.bundle import Declaration
 
@@ -100,6 +101,8 @@ class ProjectRegistration:
     display_name: str
     time_zone: str
     identifiers: tuple[Identifier, ...]
+    description: Description | None = None
+    """What else is known of the plant, its name and identifiers included."""
 
 
 @dataclass(frozen=True, slots=True)

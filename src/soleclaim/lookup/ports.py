@@ -13,7 +13,7 @@ Contract of all methods, where their own text says nothing else:
   processes above do.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.period import Period
+from soleclaim.identity.record import Description
 from soleclaim.identity.strong import Identifier
 from soleclaim.lookup.domain import (
     Abortion,
@@ -85,6 +86,14 @@ class Standing(NamedTuple):
     """An open review case that holds it: nothing new is granted."""
 
 
+class DescribedProject(NamedTuple):
+    """A project that was registered with a description, and the activity it stands on now."""
+
+    activity_key: ActivityKey
+    registry: str
+    description: Description
+
+
 class Reader(Protocol):
     """Questions. Inside a transaction they see what it did."""
 
@@ -107,6 +116,9 @@ class Reader(Protocol):
         self, wanted: Sequence[tuple[ActivityKey, Period, str]]
     ) -> dict[tuple[ActivityKey, Period, str], Outcome]:
         """Recorded outcomes of exactly these activities, periods and base units."""
+
+    async def described(self, lookups: Sequence[Collection[str]]) -> list[list[DescribedProject]]:
+        """For each set of keys (``identity.blocking``) the described projects that share the most, in order."""
 
     async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
         """How each activity that exists stands to ``registry``."""
@@ -206,6 +218,9 @@ class Transaction(Reader, Protocol):
 
     async def add_part(self, child: ActivityKey, parent: ActivityKey, case_id: int) -> None:
         """Note that ``child`` is a part of ``parent``; again changes nothing."""
+
+    async def bar_descriptions(self) -> None:
+        """Until this transaction ends, no other registers a described project: two that are alike see each other."""
 
     async def hold_activities(self, keys: Sequence[ActivityKey]) -> None:
         """Until this transaction ends, others wait that grant by measure on, measure, or identify these activities.

@@ -13,18 +13,21 @@ from soleclaim.api.lookup.v1 import outcome_service_pb2_grpc as outcome_pb2_grpc
 from soleclaim.core.activity_id import ActivityKey, activity_key
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.identity import Caller
+from soleclaim.identity.matching import Ranked
 from soleclaim.identity.schemes import fault_of
 from soleclaim.lookup.domain import Activity, Outcome, OutcomeRecord, ProjectRegistration
 from soleclaim.lookup.grpc.convert import (
     BASE_UNITS,
     parse_outcome,
     parse_registration,
+    parse_sought,
     to_activity,
     to_outcome,
 )
 from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
 from soleclaim.lookup.ports import LookupStore, Reader, Transaction
 from soleclaim.lookup.service import activities, outcomes
+from soleclaim.lookup.service.likeness import find
 from soleclaim.policy.bundle import Bundle
 from soleclaim.rpc.caller import Context, require_registry
 from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
@@ -108,6 +111,14 @@ class ActivityServicer(pb2_grpc.ActivityServiceServicer):
             raise DomainError(Reason.ACTIVITY_UNKNOWN, what=what)
         return to_activity(found[key])
 
+    async def FindActivities(self, request: pb2.FindActivitiesRequest, context: Context) -> pb2.FindActivitiesResponse:
+        """See the proto."""
+        faults = Faults()
+        sought = parse_sought(request, faults)
+        faults.raise_if_any()
+        async with self._store.reading() as reader:
+            return pb2.FindActivitiesResponse(candidates=await _candidates(reader, await find(reader, sought)))
+
     async def ListActivities(self, request: pb2.ListActivitiesRequest, context: Context) -> pb2.ListActivitiesResponse:
         """See the proto."""
         faults = Faults()
@@ -123,6 +134,19 @@ class ActivityServicer(pb2_grpc.ActivityServiceServicer):
             activities=[to_activity(each) for _, each in rows],
             next_page_token=encode_page_token(query, rows[-1][0]) if len(rows) == limit else "",
         )
+
+
+async def _candidates(reader: Reader, found: Sequence[Ranked[ActivityKey]]) -> list[pb2.ActivityCandidate]:
+    known = await reader.activities([each.key for each in found])
+    return [
+        pb2.ActivityCandidate(
+            activity=f"activities/{known[each.key].activity_id}",
+            probability=each.probability,
+            same=each.same,
+            reasons=each.reasons,
+        )
+        for each in found
+    ]
 
 
 async def _resolve(reader: Reader, request: pb2.ResolveActivityRequest) -> tuple[ActivityKey | None, str]:

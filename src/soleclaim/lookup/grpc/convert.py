@@ -1,5 +1,6 @@
 """Between the lookup's messages and its domain."""
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
@@ -14,7 +15,9 @@ from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
 from soleclaim.core.activity_id import activity_key, make_activity_id
 from soleclaim.core.identity import Caller
 from soleclaim.core.serials import MAX_SERIAL, UnitBlock, first_overlap, total
+from soleclaim.identity.record import Description
 from soleclaim.identity.schemes import fault_of
+from soleclaim.identity.strong import Identifier
 from soleclaim.lookup.domain import (
     WHOLE,
     Abortion,
@@ -42,6 +45,7 @@ MAX_QUANTITY: Final = 10**18
 MAX_INT64: Final = 2**63 - 1
 MAX_BLOCKS: Final = 64
 MAX_IDENTIFIERS: Final = 16
+MAX_CAPACITY_KW: Final = 10**9
 DEFAULT_TTL_US: Final = 600_000_000
 MIN_TTL_US: Final = 1_000_000
 MAX_TTL_US: Final = 3_600_000_000
@@ -70,30 +74,104 @@ def parse_registration(
     project = message.native_project
     registry = parse_registry("native_project.registry", project.registry, bundle, faults)
     native_project_id = faults.text("native_project.native_project_id", project.native_project_id, max_length=128)
-    country = message.country
-    if len(country) != 2 or not (country.isascii() and country.isalpha() and country.isupper()):
-        faults.add("country", "must be two capital letters (ISO 3166-1 alpha-2)")
+    country = _parse_country(message.country, faults)
     activity_type = faults.code("activity_type", message.activity_type)
     if activity_type != activity_type.lower():
         faults.add("activity_type", "must be lower case, for example wind, solar, hydro")
-    if not 1 <= len(message.identifiers) <= MAX_IDENTIFIERS:
+    is_described = message.HasField("description")
+    identifiers = _parse_identifiers(message.identifiers, faults)
+    if not identifiers and not is_described:
         faults.add(
             "identifiers",
-            f"must hold 1 to {MAX_IDENTIFIERS} strong identifiers; without one a project cannot be told from its "
-            "look-alikes",
+            f"must hold 1 to {MAX_IDENTIFIERS} strong identifiers, or description must be given; without either a "
+            "project cannot be told from its look-alikes",
         )
-    identifiers = tuple((each.scheme, each.value) for each in message.identifiers[:MAX_IDENTIFIERS])
-    for i, (scheme, value) in enumerate(identifiers):
-        fault = fault_of(scheme, value)
-        if fault:
-            faults.add(f"identifiers[{i}]", fault)
+    display_name = faults.text("display_name", message.display_name, max_length=256)
+    description = None
+    if is_described:
+        description = _parse_description(
+            message.description, f"{registry}/{native_project_id}", display_name, activity_type, country, identifiers,
+            faults,
+        )  # fmt: skip
     return ProjectRegistration(
         registry=registry,
         native_project_id=native_project_id,
         country=country,
         activity_type=activity_type,
-        display_name=faults.text("display_name", message.display_name, max_length=256),
+        display_name=display_name,
         time_zone=faults.text("time_zone", message.time_zone, max_length=64),
+        identifiers=identifiers,
+        description=description,
+    )
+
+
+def _parse_country(country: str, faults: Faults) -> str:
+    if len(country) != 2 or not (country.isascii() and country.isalpha() and country.isupper()):
+        faults.add("country", "must be two capital letters (ISO 3166-1 alpha-2)")
+    return country
+
+
+def _parse_identifiers(messages: Sequence[types_pb2.Identifier], faults: Faults) -> tuple[Identifier, ...]:
+    if len(messages) > MAX_IDENTIFIERS:
+        faults.add("identifiers", f"holds {len(messages)} identifiers; at most {MAX_IDENTIFIERS} are allowed")
+    identifiers = tuple((each.scheme, each.value) for each in messages[:MAX_IDENTIFIERS])
+    for i, (scheme, value) in enumerate(identifiers):
+        fault = fault_of(scheme, value)
+        if fault:
+            faults.add(f"identifiers[{i}]", fault)
+    return identifiers
+
+
+def parse_sought(message: activity_pb2.FindActivitiesRequest, faults: Faults) -> Description:
+    """A plant to look for."""
+    if message.activity_type:
+        faults.code("activity_type", message.activity_type)
+    description = _parse_description(
+        message.description,
+        "",
+        faults.text("display_name", message.display_name, max_length=256, required=False),
+        message.activity_type,
+        _parse_country(message.country, faults),
+        _parse_identifiers(message.identifiers, faults),
+        faults,
+    )
+    if not (description.name or description.name_local or description.identifiers):
+        faults.add("display_name", "is empty, and so are name_local and identifiers; give one of them")
+    return description
+
+
+def _parse_description(
+    message: activity_pb2.PlantDescription,
+    plant_id: str,
+    name: str,
+    technology: str,
+    country: str,
+    identifiers: tuple[Identifier, ...],
+    faults: Faults,
+) -> Description:
+    under = faults.prefixed("description.")
+    capacity_kw = under.number("capacity_kw", message.capacity_kw, minimum=0, maximum=MAX_CAPACITY_KW)
+    year = message.commissioning_year
+    if year:
+        under.number("commissioning_year", year, minimum=1800, maximum=2200)
+    latitude = longitude = None
+    if message.HasField("position"):
+        latitude, longitude = message.position.latitude, message.position.longitude
+        if not (math.isfinite(latitude) and math.isfinite(longitude)):
+            under.add("position", "must be two numbers of degrees")
+    return Description(
+        id=plant_id,
+        name=name,
+        name_local=under.text("name_local", message.name_local, max_length=256, required=False),
+        owner=under.text("owner", message.owner, max_length=512, required=False),
+        owner_local=under.text("owner_local", message.owner_local, max_length=512, required=False),
+        technology=technology,
+        capacity_mw=capacity_kw / 1000 or None,
+        latitude=latitude,
+        longitude=longitude,
+        commissioning_year=year or None,
+        region=under.text("region", message.region, max_length=128, required=False),
+        country=country,
         identifiers=identifiers,
     )
 

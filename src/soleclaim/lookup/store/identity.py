@@ -12,13 +12,14 @@ from soleclaim.lookup.domain import (
     ProjectRegistration,
 )
 from soleclaim.lookup.ports import Standing
+from soleclaim.lookup.store.descriptions import DescriptionTables
 from soleclaim.lookup.store.rows import (
     to_instant,
 )
-from soleclaim.lookup.store.unit_of_work import RepeatableError, UnitOfWork
+from soleclaim.lookup.store.unit_of_work import RepeatableError
 
 
-class IdentityTables(UnitOfWork):
+class IdentityTables(DescriptionTables):
     """The part of a transaction that tells activities apart."""
 
     async def activities(self, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Activity]:
@@ -237,4 +238,5 @@ class IdentityTables(UnitOfWork):
                 f"SELECT scheme, value, activity_key FROM {items}",
                 **values,
             )
+        await self._describe([each for _, each, _ in projects])
         return {(registry, project) for registry, project, _ in added}

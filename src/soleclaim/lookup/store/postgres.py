@@ -14,7 +14,7 @@ from soleclaim.lookup.store.relation import Relation, unnest
 from soleclaim.lookup.store.rows import LOCK_COLUMNS, to_us
 from soleclaim.lookup.store.transaction import SqlTransaction
 
-_OPENERS, _POSITIONERS, _OUTCOMES = (0x501E_0001, 0x501E_0002, 0x501E_0003)
+_OPENERS, _POSITIONERS, _OUTCOMES, _DESCRIPTIONS = (0x501E_0001, 0x501E_0002, 0x501E_0003, 0x501E_0004)
 """Keys of advisory locks; each names what it orders."""
 
 _SEGMENT_COLUMNS: Final = (
@@ -68,6 +68,10 @@ class PostgresTransaction(SqlTransaction):
     async def hold_lock(self, lock_id: LockId) -> None:
         """See ``Transaction``."""
         await self._run("SELECT 1 FROM issuance_lock WHERE lock_id = :lock_id FOR UPDATE", lock_id=lock_id)
+
+    async def bar_descriptions(self) -> None:
+        """See ``Transaction``."""
+        await self._run(f"SELECT pg_advisory_xact_lock({_DESCRIPTIONS})")
 
     async def bar_outcome_changes(self) -> None:
         """See ``Transaction``. One shared lock per transaction, not per item."""

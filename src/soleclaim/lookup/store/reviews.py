@@ -22,6 +22,7 @@ from soleclaim.lookup.domain import (
     ReviewOfProject,
     ReviewState,
 )
+from soleclaim.lookup.store.descriptions import read_description, tell_description
 from soleclaim.lookup.store.rows import to_instant
 from soleclaim.lookup.store.unit_of_work import BarFirstError, UnitOfWork
 
@@ -284,17 +285,21 @@ def _likeness(candidate: ActivityKey | Likeness) -> Likeness:
 
 def _told(project: ProjectRegistration) -> str:
     """A registration as it is kept; the same one is always the same text."""
-    told = {
+    told: dict[str, Any] = {
         "country": project.country,
         "activity_type": project.activity_type,
         "display_name": project.display_name,
         "time_zone": project.time_zone,
         "identifiers": list(project.identifiers),
     }
+    if project.description is not None:
+        told["description"] = tell_description(project.description)
     return json.dumps(told, ensure_ascii=False)
 
 
 def _registration(registry: str, native_project_id: str, told: str) -> ProjectRegistration:
     fields: dict[str, Any] = json.loads(told)
     fields["identifiers"] = tuple((scheme, value) for scheme, value in fields["identifiers"])
+    if "description" in fields:
+        fields["description"] = read_description(fields["description"])
     return ProjectRegistration(registry=registry, native_project_id=native_project_id, **fields)

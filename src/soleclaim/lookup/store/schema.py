@@ -145,6 +145,25 @@ outcome = Table(
     PrimaryKeyConstraint("activity_key", "base_unit", "period_start_us", "period_end_us"),
 )
 
+project_description = Table(
+    "project_description",
+    metadata,
+    Column("description_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("registry", Text, nullable=False),
+    Column("native_project_id", Text, nullable=False),
+    Column("document", Text, nullable=False),  # JSON of what is known
+    Column("update_us", BigInteger, nullable=False),
+    UniqueConstraint("registry", "native_project_id"),
+)
+
+description_key = Table(
+    "description_key",
+    metadata,
+    Column("number", BigInteger, nullable=False),  # 63 bits of a key of identity.blocking
+    Column("description_id", BigInteger, nullable=False, index=True),
+    PrimaryKeyConstraint("number", "description_id"),
+)
+
 policy_bundle = Table(
     "policy_bundle",
     metadata,

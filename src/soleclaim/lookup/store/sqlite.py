@@ -15,6 +15,7 @@ from soleclaim.lookup.store.transaction import SqlTransaction
 _NUMBERED: Final = {
     "activity_ordinal": "SELECT max(ordinal) FROM activity",
     "review_case_id": "SELECT max(case_id) FROM review_case",
+    "project_description_id": "SELECT max(description_id) FROM project_description",
     "issuance_lock_id": "SELECT max(lock_id) FROM issuance_lock",
     "history_entry_id": "SELECT max(entry_id) FROM history_entry",
     "transaction_id": "SELECT max(tx_id) FROM outbox",
@@ -71,6 +72,9 @@ class SqliteTransaction(SqlTransaction):
         """See ``Transaction``. There is one writer."""
 
     async def hold_lock(self, lock_id: LockId) -> None:
+        """See ``Transaction``. There is one writer."""
+
+    async def bar_descriptions(self) -> None:
         """See ``Transaction``. There is one writer."""
 
     async def bar_outcome_changes(self) -> None:
