@@ -85,21 +85,21 @@ async def test_a_registry_does_not_hold_one_plant_twice(bench: Bench) -> None:
     assert refused.reason is Reason.IDENTITY_UNDER_REVIEW
 
 
+async def test_siblings_of_one_registry_are_activities_of_their_own(bench: Bench) -> None:
+    phases = [replace(SHAXI, name=f"Tongyu Xinhua Wind Farm Phase {each}", technology="wind") for each in ("I", "II")]
+    first, second = await registered(bench, *(project(bench, "gec", each) for each in phases))
+    assert first.key != second.key
+
+
 async def test_strong_identifiers_decide_before_likeness_does(bench: Bench) -> None:
     code, other = ("gec_filing_code", "FDWD2407150000123"), ("gec_filing_code", "FDWD2407150000999")
-    (first,) = await registered(
-        bench,
-        project(
-            bench,
-            "ccer",
-            replace(SHAXI, identifiers=(code,)),
-        ),
-    )
+    coded = project(bench, "ccer", replace(SHAXI, identifiers=(code,)))
+    await registered(bench, replace(coded, identifiers=(code,)))
     alike = replace(project(bench, "gec", replace(SHAXI_ZH, identifiers=(other,))), identifiers=(other,))
-    first_again = replace(project(bench, "ccer", SHAXI), identifiers=(code,))
-    del first, first_again
     (refused,) = await register(bench, alike)
     assert isinstance(refused, DomainError), "two filing codes are two plants until a person says otherwise"
+    (joined,) = await registered(bench, replace(alike, identifiers=(code,), native_project_id="another"))
+    assert ("gec", "another") in joined.native_projects
 
 
 async def test_a_described_project_registered_again_is_answered_the_same(bench: Bench) -> None:

@@ -127,8 +127,9 @@ class Ranked(Generic[K]):
 def rank(profile: Profile, others: Iterable[tuple[K, Profile]], taken: Container[K] = ()) -> list[Ranked[K]]:
     """Decide for one record against things that are known under one or more profiles each; the likeliest first.
 
-    ``taken``: those that are known to hold another record of the same list already. What is not in the answer is
-    another thing.
+    ``taken``: those that hold another record of the same list already. A list seldom holds one plant twice, and often
+    its siblings: such a candidate is told only where it would be the same beyond doubt, and then a person has to tell.
+    What is not in the answer is another thing.
     """
     best: dict[K, Pair] = {}
     for key, other in others:
@@ -142,10 +143,12 @@ def rank(profile: Profile, others: Iterable[tuple[K, Profile]], taken: Container
         rival = next((best[each].own for each in order if each != key), None)
         ahead = lead(pair.own, rival)
         likely = probability(pair.own, ahead, lead(pair.own, None))
-        obstacle = pair.obstacle or ("the list holds it under another id" if key in taken else None)
-        if likely >= REVIEW_FROM:
-            same = likely >= SAME_FROM and obstacle is None and ahead > 0
-            found.append(Ranked(key, round(likely, 4), same, (*((obstacle,) if obstacle else ()), *explain(pair))))
+        is_clear = likely >= SAME_FROM and pair.obstacle is None and ahead > 0
+        if likely < REVIEW_FROM or (key in taken and not is_clear):
+            continue
+        obstacle = "the list holds it under another id" if key in taken else pair.obstacle
+        told = (*((obstacle,) if obstacle else ()), *explain(pair))
+        found.append(Ranked(key, round(likely, 4), is_clear and key not in taken, told))
     return sorted(found, key=lambda each: -each.probability)
 
 
