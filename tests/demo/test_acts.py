@@ -33,14 +33,14 @@ async def test_small_world_plays_its_acts_and_nothing_is_wrong(
         async with open_world(tmp_path, databases) as world, AsyncExitStack() as stack:
             stage = await world.stage(stack, PLANTS, lambda act, done, total: seen.append(f"{act} {done}/{total}"))
             reports = [await play(stage) for play in (acts.register, acts.issue, acts.race)]
-            reports.append(await acts.crash(stage, world))
+            reports += [await acts.crash(stage, world), await acts.identify(stage)]
             _saw_what_must_be_seen({report.name: report for report in reports})
             natives = {registry: NativeTarget(registry, url) for registry, url in world.natives.items()}
             findings = await run_check(Targets(databases.lookup, databases.journals, natives))
             assert findings.violations == []
             assert findings.not_looked == []
-            # 6 plants: 6 months of GEC, the raced month, 2 free months and the crashed one of CCER.
-            assert findings.looked_at["I2"]["native issuances"] == 36 + 6 + 6 + 1
+            # 6 plants: 6 months of GEC, the raced month, 2 free months and the crashed one of CCER; one of act 6.
+            assert findings.looked_at["I2"]["native issuances"] == 36 + 6 + 6 + 1 + 1
             _read_it_all(world, databases)
     assert "crash 5/5" in seen
 
@@ -55,6 +55,11 @@ def _saw_what_must_be_seen(reports: dict[str, Report]) -> None:
     crash = reports["crash"].figures
     assert crash["ended"] == "SIGKILL"
     assert (crash["native_issuances_after_kill"], crash["native_issuances_after_restart"]) == (1, 1)
+    identify = reports["identify"].figures
+    assert identify["wrongly_joined"] == 0
+    assert int(str(identify["joined"])) >= 15
+    assert int(str(identify["to_review"])) >= 1
+    assert "registry gec has issued GEC" in str(identify["example"])
     for report in reports.values():
         json.dumps(report.figures)
         assert all(line.english and line.chinese for line in report.lines)

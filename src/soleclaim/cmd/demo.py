@@ -1,4 +1,4 @@
-"""``soleclaim demo``: five acts on real records, then the check."""
+"""``soleclaim demo``: six acts on real records, then the check."""
 
 import asyncio
 import shutil
@@ -30,6 +30,7 @@ TITLES: Final = {
     "race": ("3 race: both ask at the same moment", "3 竞争：双方同时申请"),
     "crash": ("4 crash: an adapter is killed mid-issue", "4 崩溃：适配器在签发中被杀"),
     "replay": ("5 replay: California 2013 to 2024", "5 重放：加州 2013 至 2024 年"),
+    "identify": ("6 identify: three lists that share no key", "6 识别：三份无共同标识的名录"),
     "check": ("check: proving the invariants", "检查：验证不变量"),
 }
 
@@ -101,6 +102,7 @@ async def _run(folder: Path, database_url: str | None, *, keep: bool) -> "tuple[
                     "race": acts.race,
                     "crash": partial(acts.crash, victim=world),
                     "replay": acts.replay,
+                    "identify": acts.identify,
                 }
                 for name, play in plays.items():
                     bars.begin(name)

@@ -1,6 +1,7 @@
-"""The five acts. Each plays against given endpoints, counts what really happened, and fails when it must not be so.
+"""The acts. Each plays against given endpoints, counts what really happened, and fails when it must not be so.
 
-1 register · 2 issue · 3 race · 4 crash · 5 replay. Acts 1 to 4 build on each other, in this order; 5 stands alone.
+1 register · 2 issue · 3 race · 4 crash · 5 replay · 6 identify. Acts 1 to 4 build on each other, in this order; 5 and 6
+stand alone.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
 from soleclaim.api.registry.v1 import registry_service_pb2 as registry_pb
 from soleclaim.client import RemoteUnavailable
 from soleclaim.core.errors import Reason
+from soleclaim.demo.identify import identify
 from soleclaim.demo.plants import (
     GENERATED_EN,
     GENERATED_ZH,
@@ -42,7 +44,7 @@ from soleclaim.demo.stage import (
     repeated,
 )
 
-__all__ = ["crash", "issue", "race", "register", "replay"]
+__all__ = ["crash", "identify", "issue", "race", "register", "replay"]
 
 GEC_MONTHS: Final = Months(date(2025, 1, 1), 6)
 OVERLAP: Final = Months(date(2025, 4, 1), 3)

@@ -103,7 +103,10 @@ def compare_names(one: Name, other: Name, weigh: Weigh) -> NameLikeness:
     if other.han:
         right = len(used) / len(other.words)
     else:
-        back, back_whole, _ = _covered(other.words, one.words, weigh)
+        back, back_whole, back_used = _covered(other.words, one.words, weigh)
+        # Written apart here and together there: the parts of one long word are found from the other side only.
+        found = max(found, sum(weigh(one.words[i]) for i in back_used))
+        back = max(back, sum(weigh(other.words[i]) for i in used))
         right = back / back_whole if back_whole else 0.0
         apart = whole - found >= TELLING and back_whole - back >= TELLING
     heads = (_best_run(one.head, other.words)[0] > 0) + _head_is_in(other.head, one.words)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from soleclaim.identity.likeness import Likeness
 
-SAME_FROM: Final = 0.8
+SAME_FROM: Final = 0.75
 """Probability from which a pair is the same without a person."""
 REVIEW_FROM: Final = 0.05
 """Probability from which a person looks at a pair."""
@@ -137,7 +137,11 @@ def needs_person(pair: Likeness) -> str | None:
     """Why the pair may not be joined without a person, however alike; ``None`` when it may."""
     distance = math.inf if pair.distance_km is None or pair.repaired else pair.distance_km
     is_near, is_on_the_spot = distance < NEAR_KM, distance < SPOT_KM
-    least_ratio = 0.45 if is_on_the_spot and pair.same_words else 0.6 if is_near else 0.75
+    if is_near:
+        least_ratio = 0.45 if is_on_the_spot and pair.same_words else 0.6
+    else:
+        # Two places that are not one leave the size to tell; where a place is not known, it may be the other's.
+        least_ratio = 0.85 if pair.placed > 1 else 0.75
     obstacles = {
         "phases, stages or numbers differ": pair.designators == "other",
         "only one names a phase": pair.designators == "one" and not (is_near and (pair.capacity_ratio or 0) > 0.9),
