@@ -15,7 +15,7 @@ import pytest
 from soleclaim.cmd.main import soleclaim
 
 TOP: Final = Path(__file__).parents[2]
-PAGES: Final = (TOP / "README.md", TOP / "deploy" / "README.md")
+PAGES: Final = (TOP / "README.md", TOP / "deploy" / "README.md", TOP / "src/soleclaim/identity/README.md")
 PROGRAM: Final = Path(sys.executable).with_name("soleclaim")
 SHELLS: Final = {"", "bash", "console", "sh", "shell"}
 
