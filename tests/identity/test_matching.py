@@ -117,6 +117,12 @@ def test_of_two_equal_candidates_none_is_joined() -> None:
     assert sorted(decided(one, *twins)) == [("2", "review"), ("3", "review")]
 
 
+def test_short_names_find_each_other() -> None:
+    one = plant(1, "Foo Wind 49.5MW", latitude=42.8, longitude=124.0)
+    assert decided(one, plant(2, "Foo Wind Farm", capacity_mw=49.5, latitude=42.8, longitude=124.0)) == [("2", "same")]
+    assert decided(plant(1, "Foo Wind 49.5MW"), plant(2, "Foo Wind Farm", capacity_mw=49.5)) != []
+
+
 def test_every_decision_gives_its_reasons() -> None:
     (decision,) = match([plant(1, "Gansu Qilinsi Hydropower", capacity_mw=111.0)],
                         [plant(2, "麒麟寺水电站", capacity_mw=111.0)])  # fmt: skip

@@ -40,6 +40,10 @@ def _identity_keys(profile: Profile) -> Iterator[str]:
     for scheme, value in profile.identifiers:
         yield f"i:{scheme}:{value}"
     for name in profile.names:
+        # Also names of short or common words alone find those that are spelled alike.
+        for spelled in (name.compact, "".join(name.words)):
+            if spelled:
+                yield f"c:{skeleton(spelled)}"
         for word in _words(name):
             if len(word) >= MIN_KEY and weigh(word) >= COMMON_WEIGHT:
                 sounds = skeleton(word)

@@ -22,6 +22,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 DECISION_COLUMNS: Final = ("left_id", "right_id", "probability", "decision", "reasons")
 MAX_ROWS: Final = 5_000_000
+MAX_CELL: Final = 1_000_000
+"""Characters of a cell."""
 MAX_CAPACITY_MW: Final = 100_000.0
 
 _CAPACITY: Final = re.compile(r"(?P<number>\d[\d.,\s]*)\s*(?P<unit>[kKmMgG][wW])?[a-zA-Z]{0,2}")
@@ -51,6 +53,7 @@ def read_list(path: Path, mapping: Mapping[str, str] | None = None) -> PlantList
     names = {column: (mapping or {}).get(column, column) for column in COLUMNS}
     with path.open("rb") as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    csv.field_size_limit(MAX_CELL)
     try:
         with path.open(encoding=encoding, newline="") as file:
             reader = csv.DictReader(file)

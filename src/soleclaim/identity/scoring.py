@@ -111,9 +111,13 @@ def evidence(pair: Likeness) -> float:
 
 
 def reasons(pair: Likeness) -> list[Reason]:
-    """The parts of ``evidence``, the weightiest first."""
+    """The parts of ``evidence`` of which something is known, the weightiest first."""
     table = _weights()["levels"]
-    parts = [Reason(feature, level, table[feature].get(level, 0.0)) for feature, level in levels(pair).items()]
+    parts = [
+        Reason(feature, level, table[feature].get(level, 0.0))
+        for feature, level in levels(pair).items()
+        if level != "unknown"
+    ]
     return sorted(parts, key=lambda part: -abs(part.weight))
 
 
