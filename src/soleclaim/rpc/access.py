@@ -78,6 +78,7 @@ _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
         "ListReviewCases": _EVERYBODY,
         "GetReviewCase": _EVERYBODY,
         "DecideReviewCase": _OPERATOR,
+        "ConfirmReviewDecision": _OPERATOR,
     },
     "soleclaim.api.registry.v1.RegistryService": {
         "GetRegistry": _EVERYBODY,
