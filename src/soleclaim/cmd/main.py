@@ -37,7 +37,9 @@ COMMANDS: Final = {
     "health": Entry("health", "health", "Ask a server whether it serves.", "查询服务状态"),
     "activity": Entry("reads", "activity", "Activities: get, list, resolve.", "减排活动：get、list、resolve"),
     "lock": Entry("reads", "lock", "Issuance locks: get, list.", "签发锁：get、list"),
-    "review": Entry("review", "review", "Review cases: list, show, decide.", "身份审查：list、show、decide"),
+    "review": Entry(
+        "review", "review", "Review cases: list, show, decide, confirm.", "身份审查：list、show、decide、confirm"
+    ),
     "issue": Entry("reads", "issue", "Issuances of a registry: get, list.", "登记簿的签发：get、list"),
     "registry": Entry("reads", "registry", "The directory of registries: list.", "登记簿目录：list"),
 }
