@@ -81,11 +81,17 @@ def reasons(answers: Sequence[object]) -> list[Reason | None]:
 
 
 async def decide(
-    at: Bench, case_id: int, kind: DecisionKind, key: ActivityKey | None = None, *, question: str = ""
+    at: Bench,
+    case_id: int,
+    kind: DecisionKind,
+    key: ActivityKey | None = None,
+    *,
+    question: str = "",
+    by: str = "operator/ops",
 ) -> ReviewFile | DomainError:
     activity_id = None if key is None else make_activity_id("CN", key)
-    decision = Decision(case_id, kind, activity_id, question, "现场核实", "operator/ops")
-    answer: ReviewFile | DomainError = await once(at, lambda to: reviews.decide(to, decision))
+    decision = Decision(case_id, kind, activity_id, question, "现场核实", by)
+    answer: ReviewFile | DomainError = await once(at, lambda to: reviews.decide(to, default_bundle(), decision))
     return answer
 
 
@@ -331,7 +337,6 @@ class TestDeciding:
         assert {each.key for each in found.candidates} == {key, other}
         assert reasons(await acquire(bench, key, other)) == [Reason.IDENTITY_UNDER_REVIEW] * 2
         # It stands on one of them already, and is told apart from the other.
-        assert reasons([await decide(bench, case, DecisionKind.SAME, other)]) == [Reason.REVIEW_PROJECT_STANDS]
         file = await decide(bench, case, DecisionKind.DIFFERENT)
         assert isinstance(file, ReviewFile)
         assert file.case.stands_on == key
@@ -416,6 +421,7 @@ class TestDeciding:
             "question": "",
             "reason": "现场核实",
             "decider": "operator/ops",
+            "proposed": False,
         }
 
     @pytest.mark.parametrize("table", ["review_decision", "review_evidence"])

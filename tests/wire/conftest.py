@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 LOOKUP = Caller(Role.OPERATOR, "lookup")
 OPERATOR = Caller(Role.OPERATOR, "ops")
+SECOND_OPERATOR = Caller(Role.OPERATOR, "second")
 REGULATOR = Caller(Role.REGULATOR, "mee")
 CCER, GEC, ARB = (Caller(Role.REGISTRY, code) for code in ("ccer", "gec", "arb"))
 INSTRUMENTS = {"ccer": "CCER", "gec": "GEC", "arb": "ARBOC"}
@@ -321,7 +322,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority and a certificate per caller."""
     path = tmp_path_factory.mktemp("certificates")
     make_authority(path)
-    for caller in (LOOKUP, OPERATOR, REGULATOR, CCER, GEC, ARB):
+    for caller in (LOOKUP, OPERATOR, SECOND_OPERATOR, REGULATOR, CCER, GEC, ARB):
         issue_certificate(path, caller)
     return path
 

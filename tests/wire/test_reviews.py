@@ -6,19 +6,24 @@ import sys
 from typing import Any
 
 from soleclaim.api.common.v1.types_pb2 import Identifier
+from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb2
+from soleclaim.api.lookup.v1 import event_service_pb2 as event_pb2
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb2
 from soleclaim.api.lookup.v1 import review_service_pb2 as pb2
 from soleclaim.core.errors import Reason
+from soleclaim.core.identity import Caller
 from tests.wire.conftest import (
     ARB,
     CCER,
     GEC,
     OPERATOR,
     REGULATOR,
+    SECOND_OPERATOR,
     Party,
     Wire,
     fresh,
     meter,
+    month,
     project,
     refused,
     told,
@@ -160,6 +165,7 @@ async def test_every_fault_of_a_decision_is_told_with_its_field(wire: Wire) -> N
     assert await faults(name="reviewCases/01") == ["name"]
     assert await faults(kind=0) == ["kind"]
     assert await faults(kind=SAME) == ["activity"]
+    assert await faults(kind=pb2.REVIEW_DECISION_KIND_CONFIRM) == ["kind"]
     assert await faults(activity="activities/CN7K3M9Q2X4T8A52", question="?") == ["activity", "question"]
     assert await faults(kind=ASK) == ["question"]
     assert await faults(kind=ASK, question="x" * 1025, reason="a\x00b") == ["question", "reason"]
@@ -186,9 +192,47 @@ async def test_decisions_and_registrations_at_once_leave_one_activity(wire: Wire
         assert await again() == activity
 
 
-async def run(wire: Wire, *arguments: str) -> tuple[int, str]:
+async def test_a_merge_over_issuances_takes_two_operators_and_leaves_an_alias(
+    wire: Wire, ccer: Party, gec: Party
+) -> None:
+    operator, second = await wire.party(OPERATOR), await wire.party(SECOND_OPERATOR)
+    one, other = meter(), filing_code()
+    survivor, merged = (await ccer.register(one)).name, (await gec.register(other)).name
+    issued = await gec.issued(merged)
+    identifiers = [Identifier(scheme=scheme, value=value) for scheme, value in (one, other)]
+    request = project("gec", identifiers=identifiers)
+    refusal = await refused(gec("RegisterActivity", request), Reason.IDENTITY_UNDER_REVIEW)
+    case = f"reviewCases/{refusal.variables['case']}"
+
+    proposed = await operator("DecideReviewCase", verdict(case, SAME, activity=survivor))
+    assert (proposed.state, proposed.awaits_confirmation) == (pb2.REVIEW_CASE_STATE_OPEN, True)
+    assert proposed.decisions[0].proposed
+    fields: dict[str, Any] = {"name": case, "reason": "复核无误"}
+    own = pb2.ConfirmReviewDecisionRequest(request_id=fresh(), **fields)
+    told_own = await refused(operator("ConfirmReviewDecision", own), Reason.REVIEW_SECOND_PERSON_NEEDED)
+    assert told_own.variables == {"case": case, "decider": "operator/ops"}
+    confirmation = pb2.ConfirmReviewDecisionRequest(request_id=fresh(), **fields)
+    decided = await second("ConfirmReviewDecision", confirmation)
+    assert (decided.state, decided.activity) == (pb2.REVIEW_CASE_STATE_DECIDED, survivor)
+    assert await second("ConfirmReviewDecision", confirmation) == decided
+
+    found = await ccer("GetActivity", activity_pb2.GetActivityRequest(name=merged))
+    assert found.name == survivor
+    assert {each.registry for each in found.native_projects} == {"ccer", "gec"}
+    assert (await gec.get(issued)).activity == survivor
+    of_alias = lock_pb2.ListIssuanceLocksRequest(activity=merged)
+    assert [each.name for each in (await gec("ListIssuanceLocks", of_alias)).issuance_locks] == [issued.name]
+    told_merged = await refused(gec.acquire(merged, month(3)), Reason.ACTIVITY_MERGED)
+    assert told_merged.variables == {"activity": merged, "survivor": survivor}
+    await refused(gec.record(merged, 5, month(4)), Reason.ACTIVITY_MERGED)
+    await refused(ccer.acquire(survivor), Reason.ACTIVITY_ALREADY_ISSUED)
+    moved = [each.event for each in await gec.events() if each.event.issuance_lock == issued.name][-1]
+    assert (moved.kind, moved.activity) == (event_pb2.EVENT_KIND_LOCK_MOVED, survivor)
+
+
+async def run(wire: Wire, *arguments: str, by: Caller = OPERATOR) -> tuple[int, str]:
     """`soleclaim review …` as an operator; exit code and what it printed."""
-    files = wire.files(OPERATOR)
+    files = wire.files(by)
     tls = ["--authority", files.authority, "--certificate", files.certificate, "--key", files.key]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "soleclaim.cmd.main", "review", *arguments, "--lookup", f"localhost:{wire.port}",
@@ -219,6 +263,9 @@ async def test_an_operator_works_the_queue_from_the_command_line(own_wire: Wire)
     assert code == 0
     assert json.loads(printed)["activity"] == activity
     code, printed = await run(own_wire, "decide", number, "--different", "--reason", "again")
+    assert code == 1
+    assert "REVIEW_CASE_DECIDED" in printed
+    code, printed = await run(own_wire, "confirm", number, "--reason", "x", by=SECOND_OPERATOR)
     assert code == 1
     assert "REVIEW_CASE_DECIDED" in printed
     code, printed = await run(own_wire, "list", "--lang", "zh")

@@ -15,7 +15,7 @@ HELD, ISSUING, ISSUED, RELEASED, EXPIRED, ABORTED = 1, 2, 3, 4, 5, 6
 STATES: Final = ("", "HELD", "ISSUING", "ISSUED", "RELEASED", "EXPIRED", "ABORTED")
 """Lock states by their number in the store (protos: IssuanceLockState)."""
 
-GRANTED, SUPPLEMENTED, BEGUN, COMMITTED, GIVEN_UP, GIVEN_BACK, RAN_OUT = 5, 6, 7, 8, 9, 10, 11
+GRANTED, SUPPLEMENTED, BEGUN, COMMITTED, GIVEN_UP, GIVEN_BACK, RAN_OUT, MOVED = 5, 6, 7, 8, 9, 10, 11, 15
 STEPS: Final = {
     GRANTED: "LOCK_GRANTED",
     SUPPLEMENTED: "SUPPLEMENT_GRANTED",
@@ -24,6 +24,7 @@ STEPS: Final = {
     GIVEN_UP: "ISSUANCE_ABORTED",
     GIVEN_BACK: "LOCK_RELEASED",
     RAN_OUT: "LOCK_EXPIRED",
+    MOVED: "LOCK_MOVED",
 }
 """History entries about a lock by their number in the store (protos: EventKind)."""
 
@@ -37,8 +38,10 @@ _SEGMENTS: Final = (
     " FROM segment ORDER BY activity_key, period_start_us"
 )
 _HISTORY: Final = (
-    "SELECT activity_key, entry_id, kind, lock_id, token, detail FROM history_entry"
-    " WHERE lock_id IS NOT NULL ORDER BY activity_key, entry_id"
+    # With the activity that has the lock now: a merge moves locks, and what is written of them stays as it is.
+    "SELECT coalesce(l.activity_key, h.activity_key) AS standing_key, h.entry_id, h.kind, h.lock_id, h.token, h.detail,"
+    " h.activity_key FROM history_entry h LEFT JOIN issuance_lock l ON l.lock_id = h.lock_id"
+    " WHERE h.lock_id IS NOT NULL ORDER BY standing_key, h.entry_id"
 )
 _OUTCOMES: Final = (
     "SELECT activity_key, base_unit, period_start_us, period_end_us, quantity FROM outcome"
@@ -119,6 +122,8 @@ class _Told:
     token: int
     open: bool
     """Whether a grant waits to begin."""
+    on: int
+    """The activity it stood on then: before a merge two could claim the same, each on its own."""
     committed: int = 0
 
 
@@ -202,10 +207,12 @@ class _History:
 
     def replay(self, entries: Iterable[Row]) -> None:
         """Follow the entries in their order."""
-        for _, entry_id, kind, lock_id, token, detail in entries:
+        for _, entry_id, kind, lock_id, token, detail, key in entries:
             self._findings.saw("I7", "history entries")
             if kind == GRANTED and lock_id not in self._told:
-                self._granted(lock_id, token)
+                self._granted(lock_id, token, key)
+            elif kind == MOVED and lock_id in self._told:
+                self._moved(lock_id, key)
             elif not self._follows(kind, lock_id, token, detail):
                 told = self._told.get(lock_id)
                 self._findings.violated(
@@ -228,9 +235,22 @@ class _History:
         self._highest = max(self._highest, token)
         self._findings.saw("I7", "grants")
 
-    def _granted(self, lock_id: int, token: int) -> None:
+    def _granted(self, lock_id: int, token: int, key: int) -> None:
         self._rises(lock_id, token)
-        for other_id in self._alive:
+        self._told[lock_id] = _Told(HELD, token, open=True, on=key)
+        self._claims_alone(lock_id)
+        self._alive.add(lock_id)
+
+    def _moved(self, lock_id: int, key: int) -> None:
+        """To the activity that survived a merge: whoever is alive there must leave it its claim."""
+        self._told[lock_id].on = key
+        if lock_id in self._alive:
+            self._claims_alone(lock_id)
+
+    def _claims_alone(self, lock_id: int) -> None:
+        for other_id in self._alive - {lock_id}:
+            if self._told[other_id].on != self._told[lock_id].on:
+                continue
             clash = next(
                 (mine for mine in self._claims[lock_id] for theirs in self._claims[other_id] if mine.clashes(theirs)),
                 None,
@@ -243,8 +263,6 @@ class _History:
                     other=other_id,
                     period=_period(clash.where.start, clash.where.end),
                 )
-        self._told[lock_id] = _Told(HELD, token, open=True)
-        self._alive.add(lock_id)
 
     def _follows(self, kind: int, lock_id: int, token: int, detail: str | None) -> bool:
         """Whether the step was possible; makes it."""

@@ -43,7 +43,9 @@ COMMANDS: Final = {
         "名录比对：match、evaluate",
     ),
     "lock": Entry("reads", "lock", "Issuance locks: get, list.", "签发锁：get、list"),
-    "review": Entry("review", "review", "Review cases: list, show, decide.", "身份审查：list、show、decide"),
+    "review": Entry(
+        "review", "review", "Review cases: list, show, decide, confirm.", "身份审查：list、show、decide、confirm"
+    ),
     "issue": Entry("reads", "issue", "Issuances of a registry: get, list.", "登记簿的签发：get、list"),
     "registry": Entry("reads", "registry", "The directory of registries: list.", "登记簿目录：list"),
 }

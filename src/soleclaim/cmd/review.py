@@ -1,4 +1,4 @@
-"""``soleclaim review``: the queue of cases that wait for a person: list, show, decide."""
+"""``soleclaim review``: the queue of cases that wait for a person: list, show, decide, confirm."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +11,12 @@ from soleclaim.cmd.reads import _activity_name, _as_dict, _limit, _list, _pages,
 
 if TYPE_CHECKING:
     from soleclaim.api.lookup.v1.activity_service_pb2 import Activity
-    from soleclaim.api.lookup.v1.review_service_pb2 import DecideReviewCaseRequest, ReviewCase, ReviewedRegistration
+    from soleclaim.api.lookup.v1.review_service_pb2 import (
+        ConfirmReviewDecisionRequest,
+        DecideReviewCaseRequest,
+        ReviewCase,
+        ReviewedRegistration,
+    )
     from soleclaim.client import LookupClient
 
 _STATES: Final = ("OPEN", "DECIDED")
@@ -90,11 +95,19 @@ def _verdicts(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _why(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every decision has."""
+    reason = click.option("--reason", required=True, metavar="TEXT", help="Why, for those who come after.")
+    request_id = click.option(
+        "--request-id", metavar="ID", help="To repeat a request whose answer was lost; else a new one is made."
+    )
+    return reason(request_id(command))
+
+
 @review.command("decide")
 @click.argument("number")
 @_verdicts
-@click.option("--reason", required=True, metavar="TEXT", help="Why, for those who come after.")
-@click.option("--request-id", metavar="ID", help="To repeat a request whose answer was lost; else a new one is made.")
+@_why
 @_reading
 def decide_case(
     *,
@@ -110,24 +123,52 @@ def decide_case(
     as_json: bool,
 ) -> None:
     """Decide a case, or ask. Give exactly one of --same, --different, --part-of, --ask."""
+    request = _decision(_case_name(number), same=same, different=different, part_of=part_of, ask=ask)
+    _send("DecideReviewCase", request, reason, request_id, lookup_target, dialling, as_json=as_json)
+
+
+@review.command("confirm")
+@click.argument("number")
+@_why
+@_reading
+def confirm_case(
+    *, number: str, reason: str, request_id: str | None, lookup_target: str, dialling: Dialling, as_json: bool
+) -> None:
+    """Confirm, as a second operator, the merge that a case waits with."""
+    from soleclaim.api.lookup.v1.review_service_pb2 import ConfirmReviewDecisionRequest
+
+    request = ConfirmReviewDecisionRequest(name=_case_name(number))
+    _send("ConfirmReviewDecision", request, reason, request_id, lookup_target, dialling, as_json=as_json)
+
+
+def _send(
+    method: str,
+    request: "DecideReviewCaseRequest | ConfirmReviewDecisionRequest",
+    reason: str,
+    request_id: str | None,
+    lookup_target: str,
+    dialling: Dialling,
+    *,
+    as_json: bool,
+) -> None:
+    """Send a mutation and show the case; where the answer is lost, tell how to repeat it."""
     from secrets import token_hex
 
     from soleclaim.client import RemoteUnavailable
 
-    request = _decision(_case_name(number), same=same, different=different, part_of=part_of, ask=ask)
     request.reason = reason
     request.request_id = request_id or f"review-{token_hex(8)}"
     try:
-        decided = _with_lookup(lookup_target, dialling, lambda to: to.call(to.reviews.DecideReviewCase, request))
+        case = _with_lookup(lookup_target, dialling, lambda to: to.call(getattr(to.reviews, method), request))
     except RemoteUnavailable:
         tell(
             say(
-                f"whether it is decided is not known; run it again with --request-id {request.request_id}",
-                f"是否已裁定尚不可知；请加上 --request-id {request.request_id} 重新执行",
+                f"whether it took effect is not known; run it again with --request-id {request.request_id}",
+                f"是否已生效尚不可知；请加上 --request-id {request.request_id} 重新执行",
             )
         )
         raise
-    _show(decided, as_json=as_json)
+    _show(case, as_json=as_json)
 
 
 def _decision(
@@ -170,6 +211,10 @@ def _show(case: "ReviewCase", *, as_json: bool) -> None:
             (say("detail", "缘由"), case.detail),
             (say("question", "问题"), case.question or "-"),
             (say("stands on", "登记于"), case.activity or "-"),
+            (
+                say("awaits confirmation", "待第二人确认"),
+                say("yes", "是") if case.awaits_confirmation else say("no", "否"),
+            ),
         ],
     )
     click.echo()

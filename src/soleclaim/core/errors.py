@@ -32,7 +32,14 @@ class Reason(Enum):
     REVIEW_CASE_DECIDED = "REVIEW_CASE_DECIDED"
     REVIEW_ACTIVITY_NO_CANDIDATE = "REVIEW_ACTIVITY_NO_CANDIDATE"
     REVIEW_PROJECT_STANDS = "REVIEW_PROJECT_STANDS"
+    REVIEW_NOTHING_PROPOSED = "REVIEW_NOTHING_PROPOSED"
+    REVIEW_SECOND_PERSON_NEEDED = "REVIEW_SECOND_PERSON_NEEDED"
     ACTIVITY_PART_OF_ITSELF = "ACTIVITY_PART_OF_ITSELF"
+    ACTIVITY_MERGED = "ACTIVITY_MERGED"
+    MERGE_BREAKS_EXCLUSION = "MERGE_BREAKS_EXCLUSION"
+    MERGE_LOCKS_UNDER_WAY = "MERGE_LOCKS_UNDER_WAY"
+    MERGE_OUTCOMES_DIFFER = "MERGE_OUTCOMES_DIFFER"
+    MERGE_EXCEEDS_MEASURED = "MERGE_EXCEEDS_MEASURED"
     POLICY_REFUSED = "POLICY_REFUSED"
     ISSUANCE_LOCK_HELD = "ISSUANCE_LOCK_HELD"
     ACTIVITY_ALREADY_ISSUED = "ACTIVITY_ALREADY_ISSUED"
@@ -211,6 +218,55 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "{parent} 即 {activity} 本身，或为其组成部分",
         "decide DIFFERENT, or name an activity that is no part of it",
         "请裁定为 DIFFERENT，或填写不属于其组成部分的活动",
+    ),
+    Reason.REVIEW_NOTHING_PROPOSED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{case} has no proposal that waits for a second person",
+        "{case} 没有待第二人确认的提议",
+        "read the case (GetReviewCase), and decide it (DecideReviewCase) if it is open",
+        "请读取该案（GetReviewCase）；如仍开启，请作出裁定（DecideReviewCase）",
+    ),
+    Reason.REVIEW_SECOND_PERSON_NEEDED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{decider} proposed the merge of {case}; a merge over issuances needs two persons",
+        "{decider} 提议了 {case} 的合并；涉及已签发的合并须由两人完成",
+        "have another operator confirm it, with a certificate of another code",
+        "请由另一名运营人员以不同代码的证书确认",
+    ),
+    Reason.ACTIVITY_MERGED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{activity} was merged into {survivor}",
+        "{activity} 已并入 {survivor}",
+        "ask again with the id of the activity that survived",
+        "请改用存续活动的标识重新申请",
+    ),
+    Reason.MERGE_BREAKS_EXCLUSION: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock} and {other_lock} claim the same outcome, so {activity} and {other_activity} cannot become one",
+        "{lock} 与 {other_lock} 主张同一成果，{activity} 与 {other_activity} 不能合并",
+        "settle first which of the two issuances stands; nothing was changed",
+        "请先确定两笔签发中何者有效；未作任何更改",
+    ),
+    Reason.MERGE_LOCKS_UNDER_WAY: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock} and {other_lock} are under way on {activity} and {other_activity}",
+        "{activity} 与 {other_activity} 上分别有进行中的 {lock} 与 {other_lock}",
+        "wait until those of one side have ended, and decide again with a new request_id; nothing was changed",
+        "请待其中一方的签发锁结束后，以新的 request_id 重新裁定；未作任何更改",
+    ),
+    Reason.MERGE_OUTCOMES_DIFFER: ReasonRow(
+        "FAILED_PRECONDITION",
+        "what is measured or locked in {period} and in {other_period} in {base_unit} does not fit together",
+        "{period} 与 {other_period} 以 {base_unit} 计量或锁定的成果不一致",
+        "have the registries agree on one figure for exactly one period first; nothing was changed",
+        "请先由登记簿就同一期间的同一数值达成一致；未作任何更改",
+    ),
+    Reason.MERGE_EXCEEDS_MEASURED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "together {used} {base_unit} would be issued or locked in {period}, of {available} {base_unit} there",
+        "合并后 {period} 将签发或锁定 {used} {base_unit}，而该期间仅有 {available} {base_unit}",
+        "settle first which issuances stand; nothing was changed",
+        "请先确定何者签发有效；未作任何更改",
     ),
     Reason.POLICY_REFUSED: ReasonRow(
         "FAILED_PRECONDITION",

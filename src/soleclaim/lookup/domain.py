@@ -49,6 +49,8 @@ class EventKind(IntEnum):
     LOCK_EXPIRED = 11
     REVIEW_UPDATED = 12
     REVIEW_DECIDED = 13
+    ACTIVITY_MERGED = 14
+    LOCK_MOVED = 15
 
 
 @unique
@@ -67,6 +69,8 @@ class DecisionKind(IntEnum):
     DIFFERENT = 2
     PART_OF = 3
     ASK = 4
+    CONFIRM = 5
+    """A second person confirms a proposal."""
 
 
 @unique
@@ -145,6 +149,8 @@ class ReviewCase:
     detail: str
     question: str
     """Put to the registry and not decided since; empty: none."""
+    awaits_confirmation: bool
+    """Whether the last decision is a proposal that waits for a second person."""
     create_time: datetime
     update_time: datetime
 
@@ -181,6 +187,7 @@ class DecisionTaken:
     question: str
     reason: str
     decider: str
+    proposed: bool
     create_time: datetime
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from soleclaim.core.activity_id import ActivityKey
+from soleclaim.core.activity_id import ActivityId, ActivityKey
 from soleclaim.core.period import Period
 from soleclaim.identity.record import Description
 from soleclaim.identity.strong import Identifier
@@ -84,6 +84,8 @@ class Standing(NamedTuple):
     """Whether any outcome of it is recorded."""
     review_case: int | None = None
     """An open review case that holds it: nothing new is granted."""
+    merged_into: ActivityId | None = None
+    """Where it is an alias: the activity that survived."""
 
 
 class DescribedProject(NamedTuple):
@@ -167,6 +169,18 @@ class Reader(Protocol):
     async def review_decisions(self, case_ids: Sequence[int]) -> dict[int, list[DecisionTaken]]:
         """Decisions on cases, in order."""
 
+    async def survivor_of(self, key: ActivityKey) -> ActivityKey:
+        """The activity that an alias answers with; any other key itself."""
+
+    async def live_locks_on(self, keys: Sequence[ActivityKey]) -> list[Lock]:
+        """Locks that claim something on these activities, in order."""
+
+    async def clashing(self, keys: Sequence[ActivityKey]) -> tuple[LockId, LockId] | None:
+        """Two locks on different ones of these activities that would claim the same outcome if those were one."""
+
+    async def outcomes_of(self, keys: Sequence[ActivityKey]) -> list[Outcome]:
+        """Every outcome of these activities, in order of unit and period."""
+
     async def parents_of(self, key: ActivityKey) -> list[ActivityKey]:
         """What an activity is directly a part of."""
 
@@ -213,8 +227,23 @@ class Transaction(Reader, Protocol):
         Grants are barred first, before anything is held: ``once`` repeats the work with the bar in place.
         """
 
-    async def record_decision(self, decision: Decision, activity_key: ActivityKey | None) -> None:
-        """Keep a decision on an open case, with history. All but ASK close the case and free its candidates."""
+    async def record_decision(
+        self, decision: Decision, activity_key: ActivityKey | None, *, proposed: bool = False
+    ) -> None:
+        """Keep a decision on an open case, with history. All but ASK and a proposal close it and free its candidates.
+
+        A proposal is confirmed by a decision CONFIRM; any other decision, or new evidence, takes its place.
+        """
+
+    async def expire_stale_on(self, keys: Sequence[ActivityKey]) -> None:
+        """Expire the HELD locks on these activities that ran out."""
+
+    async def merge(self, merged: ActivityKey, into: ActivityKey, case_id: int) -> None:
+        """Move projects, identifiers, outcomes and locks, leave an alias, with history.
+
+        The caller has barred grants, holds both activities, and has seen that nothing of the two contradicts the
+        other. Outcomes that both have with one figure become one. Open cases that hold ``merged`` hold ``into``.
+        """
 
     async def add_part(self, child: ActivityKey, parent: ActivityKey, case_id: int) -> None:
         """Note that ``child`` is a part of ``parent``; again changes nothing."""

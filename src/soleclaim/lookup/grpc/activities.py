@@ -85,11 +85,13 @@ class ActivityServicer(pb2_grpc.ActivityServiceServicer):
         faults.raise_if_any()
         if activity_id is None:
             raise AssertionError("no id and no fault")
+        key = activity_key(activity_id)
         async with self._store.reading() as reader:
-            activity = (await reader.activities([activity_key(activity_id)])).get(activity_key(activity_id))
-        if activity is None or activity.activity_id != activity_id:
+            survivor = await reader.survivor_of(key)
+            found = await reader.activities([key, survivor])
+        if key not in found or found[key].activity_id != activity_id:
             raise DomainError(Reason.ACTIVITY_UNKNOWN, what=request.name)
-        return to_activity(activity)
+        return to_activity(found[survivor])
 
     async def ResolveActivity(self, request: pb2.ResolveActivityRequest, context: Context) -> pb2.Activity:
         """See the proto."""
@@ -205,10 +207,12 @@ class OutcomeServicer(outcome_pb2_grpc.OutcomeServiceServicer):
         faults.raise_if_any()
         if activity_id is None or period is None:
             raise AssertionError("no value and no fault")
-        spot = (activity_key(activity_id), period, BASE_UNITS[request.base_unit])
+        key = activity_key(activity_id)
         async with self._store.reading() as reader:
+            spot = (await reader.survivor_of(key), period, BASE_UNITS[request.base_unit])
             found = (await reader.outcomes([spot])).get(spot)
-        if found is None or found.record.activity_id != activity_id:
+        # An alias names its survivor's outcomes; of any other the whole id must be right.
+        if found is None or (spot[0] == key and found.record.activity_id != activity_id):
             raise DomainError(
                 Reason.OUTCOME_UNKNOWN,
                 activity=request.activity,

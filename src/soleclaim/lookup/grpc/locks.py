@@ -183,7 +183,7 @@ class IssuanceLockServicer(pb2_grpc.IssuanceLockServiceServicer):
             registry = caller.code
         async with self._store.reading() as reader:
             rows = await reader.list_locks(
-                activity_key=activity_key(activity_id) if activity_id else None,
+                activity_key=await reader.survivor_of(activity_key(activity_id)) if activity_id else None,
                 registry=registry,
                 state=LockState(request.state) if request.state else None,
                 period=period,

@@ -1,7 +1,7 @@
 """ReviewService."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 
@@ -26,6 +26,7 @@ from soleclaim.lookup.grpc.mutation import Mutation, run_single
 from soleclaim.lookup.ports import LookupStore, Transaction
 from soleclaim.lookup.service import reviews
 from soleclaim.lookup.service.reviews import ReviewFile
+from soleclaim.policy.bundle import Bundle
 from soleclaim.rpc.caller import Context, caller_of, require_registry
 from soleclaim.rpc.limits import MAX_MESSAGE_BYTES
 from soleclaim.rpc.parse import Faults, encode_page_token, query_hash, to_timestamp
@@ -42,17 +43,26 @@ _NAMES_ACTIVITY: Final = (pb2.REVIEW_DECISION_KIND_SAME, pb2.REVIEW_DECISION_KIN
 class ReviewServicer(pb2_grpc.ReviewServiceServicer):
     """Review cases on the wire."""
 
-    def __init__(self, store: LookupStore) -> None:
+    def __init__(self, store: LookupStore, bundle: Bundle) -> None:
         self._store = store
 
         async def decide(transaction: Transaction, decisions: list[Decision]) -> Sequence[ReviewFile | DomainError]:
-            return [await reviews.decide(transaction, each) for each in decisions]
+            return [await reviews.decide(transaction, bundle, each) for each in decisions]
+
+        async def confirm(transaction: Transaction, wanted: list[Confirmation]) -> Sequence[ReviewFile | DomainError]:
+            return [
+                await reviews.confirm(transaction, bundle, each.case_id, reason=each.reason, decider=each.decider)
+                for each in wanted
+            ]
 
         def fill(result: pb2.ReviewCaseResult, file: ReviewFile) -> None:
             result.review_case.CopyFrom(to_review_case(file))
 
         self._decide: Mutation[Decision, ReviewFile] = Mutation(
             "DecideReviewCase", parse_decision, decide, fill, pb2.ReviewCaseResults
+        )
+        self._confirm: Mutation[Confirmation, ReviewFile] = Mutation(
+            "ConfirmReviewDecision", parse_confirmation, confirm, fill, pb2.ReviewCaseResults
         )
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -62,6 +72,13 @@ class ReviewServicer(pb2_grpc.ReviewServiceServicer):
     async def DecideReviewCase(self, request: pb2.DecideReviewCaseRequest, context: Context) -> pb2.ReviewCase:
         """See the proto."""
         result: pb2.ReviewCaseResult = await run_single(self._store, self._decide, request, context)
+        return result.review_case
+
+    async def ConfirmReviewDecision(
+        self, request: pb2.ConfirmReviewDecisionRequest, context: Context
+    ) -> pb2.ReviewCase:
+        """See the proto."""
+        result: pb2.ReviewCaseResult = await run_single(self._store, self._confirm, request, context)
         return result.review_case
 
     async def GetReviewCase(self, request: pb2.GetReviewCaseRequest, context: Context) -> pb2.ReviewCase:
@@ -129,10 +146,26 @@ def parse_case_name(field: str, name: str, faults: Faults) -> int:
     return number
 
 
+class Confirmation(NamedTuple):
+    """A second operator's word on a proposal."""
+
+    case_id: int
+    reason: str
+    decider: str
+
+
+def parse_confirmation(message: pb2.ConfirmReviewDecisionRequest, caller: Caller, faults: Faults) -> Confirmation:
+    """A confirmation by the caller."""
+    case_id = parse_case_name("name", message.name, faults)
+    return Confirmation(case_id, faults.text("reason", message.reason, max_length=MAX_TEXT), str(caller))
+
+
 def parse_decision(message: pb2.DecideReviewCaseRequest, caller: Caller, faults: Faults) -> Decision:
     """A decision of the caller."""
     case_id = parse_case_name("name", message.name, faults)
     kind = faults.enum("kind", message.kind, pb2.ReviewDecisionKind)
+    if kind == pb2.REVIEW_DECISION_KIND_CONFIRM:
+        faults.add("kind", "must not be CONFIRM; call ConfirmReviewDecision to confirm a proposal")
     activity_id: ActivityId | None = None
     if kind in _NAMES_ACTIVITY:
         activity_id = faults.activity("activity", message.activity)
@@ -181,6 +214,7 @@ def to_review_case(file: ReviewFile) -> pb2.ReviewCase:
         question=case.question,
         decisions=[_to_decision(each, file.named) for each in file.decisions],
         activity=_activity_name(case.stands_on, file.named),
+        awaits_confirmation=case.awaits_confirmation,
         evidence=[_to_evidence(each) for each in file.evidence],
         create_time=to_timestamp(case.create_time),
         update_time=to_timestamp(case.update_time),
@@ -217,5 +251,6 @@ def _to_decision(decision: DecisionTaken, named: dict[ActivityKey, ActivityId]) 
         question=decision.question,
         reason=decision.reason,
         decider=decision.decider,
+        proposed=decision.proposed,
         create_time=to_timestamp(decision.create_time),
     )

@@ -15,7 +15,7 @@ def lookup_services(store: LookupStore, bundle: Bundle) -> list[tuple[str, Calla
         (activities.SERVICE, activities.ActivityServicer(store, bundle).register),
         (activities.OUTCOME_SERVICE, activities.OutcomeServicer(store, bundle).register),
         (locks.SERVICE, locks.IssuanceLockServicer(store, bundle).register),
-        (reviews.SERVICE, reviews.ReviewServicer(store).register),
+        (reviews.SERVICE, reviews.ReviewServicer(store, bundle).register),
         (directory.SERVICE, directory.RegistryDirectoryServicer(store, bundle).register),
         (directory.EVENT_SERVICE, directory.EventServicer(store).register),
     ]

@@ -25,6 +25,7 @@ from soleclaim.policy.bundle import Bundle
 RETRY_AFTER: Final = timedelta(seconds=5)
 """When to try again while another lock is under way."""
 
+_NO_STANDING: Final = (Reason.ACTIVITY_UNKNOWN, Reason.ACTIVITY_MERGED, Reason.ACTIVITY_NOT_REGISTERED)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T", GrantRef, Commitment, Abortion)
@@ -66,7 +67,7 @@ async def dry_run(reader: Reader, bundle: Bundle, request: LockRequest) -> list[
     """Every reason for which ``acquire`` would refuse now; empty: it would grant."""
     standing = await reader.standing(request.registry, [request.activity_key])
     claim, reasons = _claim(bundle, request, standing)
-    if not reasons or reasons[0].reason not in (Reason.ACTIVITY_UNKNOWN, Reason.ACTIVITY_NOT_REGISTERED):
+    if not reasons or reasons[0].reason not in _NO_STANDING:
         reasons += [fault for fault in await exceeding(reader, [claim]) if fault is not None]
         (obstacles,) = await reader.obstacles([claim])
         if not _is_supplement(claim, obstacles):
@@ -101,6 +102,10 @@ def unknown_activity(registry: str, activity_id: ActivityId, standing: Standing 
     """Why a registry may not act on an activity, if so."""
     if standing is None or standing.country != activity_id[:2]:
         return DomainError(Reason.ACTIVITY_UNKNOWN, what=f"activities/{activity_id}")
+    if standing.merged_into is not None:
+        return DomainError(
+            Reason.ACTIVITY_MERGED, activity=f"activities/{activity_id}", survivor=f"activities/{standing.merged_into}"
+        )
     if not standing.registered:
         return DomainError(Reason.ACTIVITY_NOT_REGISTERED, registry=registry, activity=f"activities/{activity_id}")
     return None

@@ -1,10 +1,11 @@
 """Deciding review cases: the waiting registration goes on by itself, its candidates are free (design section 5)."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from soleclaim.core.activity_id import ActivityId, ActivityKey, activity_key, new_activity_key
 from soleclaim.core.errors import DomainError, Reason
+from soleclaim.identity.strong import Identifier
 from soleclaim.lookup.domain import (
     Activity,
     Decision,
@@ -17,6 +18,8 @@ from soleclaim.lookup.domain import (
     ReviewState,
 )
 from soleclaim.lookup.ports import Reader, Transaction
+from soleclaim.lookup.service.merging import look
+from soleclaim.policy.bundle import Bundle
 
 MAX_LEVELS: Final = 16
 """How far parts of parts are followed."""
@@ -62,33 +65,83 @@ async def read_all(reader: Reader, cases: list[ReviewCase]) -> list[ReviewFile]:
     ]
 
 
-async def decide(transaction: Transaction, decision: Decision) -> ReviewFile | DomainError:
+async def decide(transaction: Transaction, bundle: Bundle, decision: Decision) -> ReviewFile | DomainError:
     """Take a decision, or say why it cannot be taken; then nothing is changed."""
     # Barred, decisions and openings come one after another, and no grant on a candidate is under way.
     await transaction.bar_grants()
-    case = await transaction.review_case(decision.case_id)
-    if case is None:
-        return DomainError(Reason.REVIEW_CASE_UNKNOWN, case=_name(decision))
-    if case.state is ReviewState.DECIDED:
-        return DomainError(Reason.REVIEW_CASE_DECIDED, case=_name(decision))
+    case = await _open_case(transaction, decision.case_id)
+    if isinstance(case, DomainError):
+        return case
     named = activity_key(decision.activity_id) if decision.activity_id is not None else None
     if named is not None and not await _is_candidate(transaction, case, decision.activity_id):
         return DomainError(
-            Reason.REVIEW_ACTIVITY_NO_CANDIDATE, activity=f"activities/{decision.activity_id}", case=_name(decision)
+            Reason.REVIEW_ACTIVITY_NO_CANDIDATE, activity=f"activities/{decision.activity_id}", case=_name(case.case_id)
         )
-    if decision.kind is not DecisionKind.ASK:
-        fault = await _let_go_on(transaction, case, decision, named)
+    proposed = False
+    if decision.kind is DecisionKind.SAME and named is not None:
+        merger = await _merger(transaction, bundle, case, named)
+        if isinstance(merger, DomainError):
+            return merger
+        proposed = merger.needs_two
+        if not proposed:
+            await _join(transaction, case, named, merger)
+    elif decision.kind is not DecisionKind.ASK:
+        fault = await _tell_apart(transaction, case, decision, named)
         if fault is not None:
             return fault
-    await transaction.record_decision(decision, named)
-    decided = await transaction.review_case(decision.case_id)
-    if decided is None:
+    await transaction.record_decision(decision, named, proposed=proposed)
+    return await _file(transaction, case)
+
+
+async def confirm(
+    transaction: Transaction, bundle: Bundle, case_id: int, *, reason: str, decider: str
+) -> ReviewFile | DomainError:
+    """As a second person, carry out the merge that a case waits with; or say why not, with nothing changed."""
+    await transaction.bar_grants()
+    case = await _open_case(transaction, case_id)
+    if isinstance(case, DomainError):
+        return case
+    if not case.awaits_confirmation:
+        return DomainError(Reason.REVIEW_NOTHING_PROPOSED, case=_name(case_id))
+    proposal = (await transaction.review_decisions([case_id]))[case_id][-1]
+    if proposal.decider == decider:
+        return DomainError(Reason.REVIEW_SECOND_PERSON_NEEDED, case=_name(case_id), decider=decider)
+    if proposal.activity_key is None:
+        raise AssertionError("a proposal names an activity")
+    # It may have been merged itself meanwhile, by another case; then that one holds its place among the candidates.
+    named = await transaction.survivor_of(proposal.activity_key)
+    activity_id = (await transaction.activities([named]))[named].activity_id
+    if not await _is_candidate(transaction, case, activity_id):
+        return DomainError(
+            Reason.REVIEW_ACTIVITY_NO_CANDIDATE, activity=f"activities/{activity_id}", case=_name(case_id)
+        )
+    merger = await _merger(transaction, bundle, case, named)
+    if isinstance(merger, DomainError):
+        return merger
+    await _join(transaction, case, named, merger)
+    confirmation = Decision(case_id, DecisionKind.CONFIRM, activity_id, "", reason, decider)
+    await transaction.record_decision(confirmation, named)
+    return await _file(transaction, case)
+
+
+async def _open_case(reader: Reader, case_id: int) -> ReviewCase | DomainError:
+    case = await reader.review_case(case_id)
+    if case is None:
+        return DomainError(Reason.REVIEW_CASE_UNKNOWN, case=_name(case_id))
+    if case.state is ReviewState.DECIDED:
+        return DomainError(Reason.REVIEW_CASE_DECIDED, case=_name(case_id))
+    return case
+
+
+async def _file(reader: Reader, case: ReviewCase) -> ReviewFile:
+    now = await reader.review_case(case.case_id)
+    if now is None:
         raise AssertionError("a case that was decided is gone")
-    return await read(transaction, decided)
+    return await read(reader, now)
 
 
-def _name(decision: Decision) -> str:
-    return f"reviewCases/{decision.case_id}"
+def _name(case_id: int) -> str:
+    return f"reviewCases/{case_id}"
 
 
 async def _is_candidate(reader: Reader, case: ReviewCase, activity_id: ActivityId | None) -> bool:
@@ -96,24 +149,59 @@ async def _is_candidate(reader: Reader, case: ReviewCase, activity_id: ActivityI
     return any(each.activity_id == activity_id for each in known.values())
 
 
-async def _let_go_on(
+class _Merger(NamedTuple):
+    """What SAME brings together."""
+
+    others: tuple[ActivityKey, ...]
+    """Activities that become one with the one named."""
+    own: tuple[Identifier, ...]
+    """Identifiers of the registration that no activity has yet."""
+    needs_two: bool
+
+
+async def _merger(
+    transaction: Transaction, bundle: Bundle, case: ReviewCase, named: ActivityKey
+) -> _Merger | DomainError:
+    """The candidates to which the registration's identifiers, or the project itself, lead besides the one named."""
+    project = case.registration
+    registered, owners, _ = await transaction.identity_of([project])
+    stands_on = registered.get((project.registry, project.native_project_id))
+    leads_to = {*owners.values(), *registered.values()}
+    others = sorted(leads_to.intersection(each.key for each in case.candidates) - {named})
+    if stands_on not in (None, named, *others):
+        return await _stands(transaction, project, DecisionKind.SAME, stands_on)
+    own = tuple(each for each in dict.fromkeys(project.identifiers) if each not in owners)
+    if not others:
+        return _Merger((), own, needs_two=False)
+    for other in others:
+        for part, whole in ((other, named), (named, other)):
+            if await _is_within(transaction, part, whole):
+                return DomainError(
+                    Reason.ACTIVITY_PART_OF_ITSELF,
+                    activity=await _activity_name(transaction, whole),
+                    parent=await _activity_name(transaction, part),
+                )
+    fault, has_issuances = await look(transaction, bundle, [named, *others])
+    return fault or _Merger(tuple(others), own, has_issuances)
+
+
+async def _join(transaction: Transaction, case: ReviewCase, named: ActivityKey, merger: _Merger) -> None:
+    for other in merger.others:
+        await transaction.merge(other, named, case.case_id)
+    await transaction.join_projects([(named, case.registration, merger.own)])
+
+
+async def _tell_apart(
     transaction: Transaction, case: ReviewCase, decision: Decision, named: ActivityKey | None
 ) -> DomainError | None:
-    """Register the project where the decision says; or why that cannot be."""
+    """Give the project an activity of its own, or leave it the one it has; or why that cannot be."""
     project = case.registration
     registered, owners, _ = await transaction.identity_of([project])
     stands_on = registered.get((project.registry, project.native_project_id))
     # What belongs to another activity stays there; the case keeps it, and it contradicts nothing any more.
     own = tuple(each for each in dict.fromkeys(project.identifiers) if each not in owners)
-    if decision.kind is DecisionKind.SAME:
-        if named is None:
-            raise AssertionError("SAME names an activity")
-        if stands_on not in (None, named):
-            return await _stands(transaction, project, decision, stands_on)
-        await transaction.join_projects([(named, project, own)])
-        return None
     if stands_on is not None and {each.key for each in case.candidates} == {stands_on}:
-        return await _stands(transaction, project, decision, stands_on)
+        return await _stands(transaction, project, decision.kind, stands_on)
     if decision.kind is DecisionKind.PART_OF and await _is_within(transaction, named, stands_on):
         return DomainError(
             Reason.ACTIVITY_PART_OF_ITSELF,
@@ -131,13 +219,13 @@ async def _let_go_on(
 
 
 async def _stands(
-    reader: Reader, project: ProjectRegistration, decision: Decision, key: ActivityKey | None
+    reader: Reader, project: ProjectRegistration, kind: DecisionKind, key: ActivityKey | None
 ) -> DomainError:
     return DomainError(
         Reason.REVIEW_PROJECT_STANDS,
         native_project_id=project.native_project_id,
         activity=await _activity_name(reader, key),
-        decision=decision.kind.name,
+        decision=kind.name,
     )
 
 

@@ -91,7 +91,8 @@ class IdentityTables(DescriptionTables):
             else ""
         )
         rows = await self._run(
-            f"SELECT a.* FROM activity a WHERE a.ordinal > :after {narrowed}ORDER BY a.ordinal LIMIT :limit",
+            "SELECT a.* FROM activity a WHERE a.ordinal > :after AND NOT EXISTS (SELECT 1 FROM activity_alias x "
+            f"WHERE x.alias_key = a.activity_key) {narrowed}ORDER BY a.ordinal LIMIT :limit",
             after=after,
             limit=limit,
             **({"registry": registry} if registry else {}),
@@ -115,12 +116,17 @@ class IdentityTables(DescriptionTables):
         if missing:
             items, values = self.relation((("activity_key", "int"),), ((key,) for key in missing))
             rows = await self._run(
-                f"SELECT a.activity_key, a.country, {measured}, {case} FROM activity a "
-                f"JOIN {items} ON item.activity_key = a.activity_key",
+                f"SELECT a.activity_key, a.country, {measured}, {case}, b.country, b.activity_key FROM activity a "
+                f"JOIN {items} ON item.activity_key = a.activity_key "
+                "LEFT JOIN activity_alias x ON x.alias_key = a.activity_key "
+                "LEFT JOIN activity b ON b.activity_key = x.activity_key",
                 **values,
             )
             standing |= {
-                ActivityKey(key): Standing(country, False, bool(known), held) for key, country, known, held in rows
+                ActivityKey(key): Standing(
+                    country, False, bool(known), held, None if into is None else make_activity_id(survivor, into)
+                )
+                for key, country, known, held, survivor, into in rows
             }
         return standing
 
@@ -155,9 +161,20 @@ class IdentityTables(DescriptionTables):
             )
         }
         # Held before their identifiers are read: two registrations of one activity see each other's.
-        await self.hold_activities([*registered.values(), *owners.values()])
+        held = [*registered.values(), *owners.values()]
+        await self.hold_activities(held)
+        await self._require_unmerged(held)
         concerned = await self.activities([*registered.values(), *owners.values()])
         return registered, owners, {key: frozenset(each.identifiers) for key, each in concerned.items()}
+
+    async def _require_unmerged(self, keys: Sequence[ActivityKey]) -> None:
+        """``RepeatableError`` when one of them was merged into another between the look at it and the hold on it."""
+        items, values = self.relation((("activity_key", "int"),), ((key,) for key in dict.fromkeys(keys)))
+        merged = await self._run(
+            f"SELECT 1 FROM {items} JOIN activity_alias x ON x.alias_key = item.activity_key", **values
+        )
+        if merged:
+            raise RepeatableError
 
     async def add_activities(self, created: Sequence[tuple[ActivityKey, ProjectRegistration]]) -> None:
         """See ``Transaction``."""

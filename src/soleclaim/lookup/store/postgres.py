@@ -51,6 +51,7 @@ class PostgresTransaction(SqlTransaction):
 
     relation: ClassVar[Relation] = staticmethod(unnest)
     now_sql: ClassVar[str] = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+    attributes_meet_sql: ClassVar[str] = "a.attributes && b.attributes"
     transaction_id_sql: ClassVar[str] = "nextval('transaction_id')"
 
     async def draw(self, sequence: str, count: int) -> list[int]:

@@ -54,7 +54,7 @@ class ReviewTables(UnitOfWork):
     async def _review_cases(self, condition: str, **values: object) -> list[ReviewCase]:
         rows = await self._run(
             "SELECT c.case_id, c.registry, c.native_project_id, c.registration, c.detail, c.state, c.question, "
-            "c.create_us, c.update_us, p.activity_key FROM review_case c LEFT JOIN native_project p "
+            "c.create_us, c.update_us, c.proposal, p.activity_key FROM review_case c LEFT JOIN native_project p "
             f"ON p.registry = c.registry AND p.native_project_id = c.native_project_id WHERE {condition}",
             **values,
         )
@@ -68,6 +68,7 @@ class ReviewTables(UnitOfWork):
                 stands_on=None if row.activity_key is None else ActivityKey(row.activity_key),
                 detail=row.detail,
                 question=row.question,
+                awaits_confirmation=row.proposal is not None,
                 create_time=to_instant(row.create_us),
                 update_time=to_instant(row.update_us or row.create_us),
             )
@@ -79,7 +80,9 @@ class ReviewTables(UnitOfWork):
         found: dict[int, list[Likeness]] = defaultdict(list)
         for case_id, key, probability, reasons in await self._run(
             "SELECT c.case_id, c.activity_key, c.probability, c.reasons FROM review_candidate c "
-            f"JOIN {items} ON item.case_id = c.case_id ORDER BY c.case_id, c.activity_key",
+            f"JOIN {items} ON item.case_id = c.case_id JOIN review_case r ON r.case_id = c.case_id "
+            # An open case shows what it holds; what an earlier round was about is settled.
+            f"WHERE c.holding OR r.state = {ReviewState.DECIDED:d} ORDER BY c.case_id, c.activity_key",
             **values,
         ):
             found[case_id].append(Likeness(ActivityKey(key), probability, tuple(json.loads(reasons))))
@@ -99,14 +102,20 @@ class ReviewTables(UnitOfWork):
         items, values = self.relation((("case_id", "int"),), ((each,) for each in case_ids))
         found: dict[int, list[DecisionTaken]] = defaultdict(list)
         for row in await self._run(
-            "SELECT d.case_id, d.kind, d.activity_key, d.question, d.reason, d.decider, d.create_us "
+            "SELECT d.case_id, d.kind, d.activity_key, d.question, d.reason, d.decider, d.proposed, d.create_us "
             f"FROM review_decision d JOIN {items} ON item.case_id = d.case_id ORDER BY d.case_id, d.number",
             **values,
         ):
             key = None if row.activity_key is None else ActivityKey(row.activity_key)
             found[row.case_id].append(
                 DecisionTaken(
-                    DecisionKind(row.kind), key, row.question, row.reason, row.decider, to_instant(row.create_us)
+                    kind=DecisionKind(row.kind),
+                    activity_key=key,
+                    question=row.question,
+                    reason=row.reason,
+                    decider=row.decider,
+                    proposed=bool(row.proposed),
+                    create_time=to_instant(row.create_us),
                 )
             )
         return dict(found)
@@ -182,7 +191,7 @@ class ReviewTables(UnitOfWork):
             keys += [each.key for each in (await self._candidates([case_id])).get(case_id, ()) if each.key not in keys]
         await self._run(
             "UPDATE review_case SET candidates = :candidates, registration = :registration, detail = :detail, "
-            f"state = {ReviewState.OPEN:d}, update_us = :now WHERE case_id = :case_id",
+            f"state = {ReviewState.OPEN:d}, proposal = NULL, update_us = :now WHERE case_id = :case_id",
             case_id=case_id,
             candidates=json.dumps(keys),
             registration=_told(project),
@@ -220,27 +229,31 @@ class ReviewTables(UnitOfWork):
                 reasons=json.dumps(list(each.reasons), ensure_ascii=False),
             )
 
-    async def record_decision(self, decision: Decision, activity_key: ActivityKey | None) -> None:
+    async def record_decision(
+        self, decision: Decision, activity_key: ActivityKey | None, *, proposed: bool = False
+    ) -> None:
         """See ``Transaction``."""
-        await self._run(
-            "INSERT INTO review_decision (case_id, number, kind, activity_key, question, reason, decider, create_us) "
-            "SELECT :case_id, count(*) + 1, :kind, :key, :question, :reason, :decider, :now FROM review_decision "
-            "WHERE case_id = :case_id",
+        ((number,),) = await self._run(
+            "INSERT INTO review_decision (case_id, number, kind, activity_key, question, reason, decider, proposed, "
+            "create_us) SELECT :case_id, count(*) + 1, :kind, :key, :question, :reason, :decider, :proposed, :now "
+            "FROM review_decision WHERE case_id = :case_id RETURNING number",
             case_id=decision.case_id,
             kind=int(decision.kind),
             key=activity_key,
             question=decision.question,
             reason=decision.reason,
             decider=decision.decider,
+            proposed=proposed,
             now=await self.now_us(),
         )
-        is_open = decision.kind is DecisionKind.ASK
+        is_open = proposed or decision.kind is DecisionKind.ASK
         ((registry, registration),) = await self._run(
-            "UPDATE review_case SET state = :state, question = :question, update_us = :now WHERE case_id = :case_id "
-            "RETURNING registry, registration",
+            "UPDATE review_case SET state = :state, question = :question, proposal = :proposal, update_us = :now "
+            "WHERE case_id = :case_id RETURNING registry, registration",
             case_id=decision.case_id,
             state=int(ReviewState.OPEN if is_open else ReviewState.DECIDED),
             question=decision.question,
+            proposal=number if proposed else None,
             now=await self.now_us(),
         )
         if not is_open:
@@ -248,16 +261,19 @@ class ReviewTables(UnitOfWork):
                 "UPDATE review_candidate SET holding = FALSE WHERE case_id = :case_id AND holding",
                 case_id=decision.case_id,
             )
+        detail = json.dumps(
+            {
+                "case": decision.case_id,
+                "decision": decision.kind.name,
+                "activity": decision.activity_id,
+                "question": decision.question,
+                "reason": decision.reason,
+                "decider": decision.decider,
+                "proposed": proposed,
+            },
+            ensure_ascii=False,
+        )
         country = json.loads(registration)["country"]
-        told = {
-            "case": decision.case_id,
-            "decision": decision.kind.name,
-            "activity": decision.activity_id,
-            "question": decision.question,
-            "reason": decision.reason,
-            "decider": decision.decider,
-        }
-        detail = json.dumps(told, ensure_ascii=False)
         await self._note([(EventKind.REVIEW_DECIDED, activity_key, country, registry, None, 0, detail)])
 
     async def add_part(self, child: ActivityKey, parent: ActivityKey, case_id: int) -> None:

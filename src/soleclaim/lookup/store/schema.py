@@ -71,6 +71,7 @@ review_case = Table(
     Column("state", SmallInteger, nullable=False, server_default="1"),
     Column("question", Text, nullable=False, server_default=""),
     Column("update_us", BigInteger, nullable=False, server_default="0"),
+    Column("proposal", Integer),  # number of the decision that waits for a second person
     UniqueConstraint("registry", "native_project_id"),
 )
 
@@ -117,6 +118,7 @@ review_decision = Table(
     Column("question", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("decider", Text, nullable=False),
+    Column("proposed", Boolean, nullable=False),
     Column("create_us", BigInteger, nullable=False),
     PrimaryKeyConstraint("case_id", "number"),
 )
@@ -130,6 +132,28 @@ activity_part = Table(
     Column("case_id", BigInteger, ForeignKey("review_case.case_id"), nullable=False),
     Column("create_us", BigInteger, nullable=False),
     PrimaryKeyConstraint("child_key", "parent_key"),
+)
+
+# What a merge leaves of the other activity: its id answers with the one that survived.
+activity_alias = Table(
+    "activity_alias",
+    metadata,
+    Column("alias_key", BigInteger, ForeignKey("activity.activity_key"), primary_key=True, autoincrement=False),
+    Column("activity_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False, index=True),
+    Column("case_id", BigInteger, ForeignKey("review_case.case_id"), nullable=False),
+    Column("create_us", BigInteger, nullable=False),
+)
+
+# What moved in a merge, so that it can be told apart again. Append-only.
+activity_merge = Table(
+    "activity_merge",
+    metadata,
+    Column("case_id", BigInteger, ForeignKey("review_case.case_id"), nullable=False),
+    Column("merged_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False),
+    Column("activity_key", BigInteger, ForeignKey("activity.activity_key"), nullable=False),
+    Column("moved", Text, nullable=False),  # JSON: projects, identifiers, outcomes, locks, parts
+    Column("create_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("case_id", "merged_key", "create_us"),
 )
 
 outcome = Table(

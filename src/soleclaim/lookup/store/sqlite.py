@@ -54,6 +54,8 @@ class SqliteTransaction(SqlTransaction):
     relation: ClassVar[Relation] = staticmethod(json_each)
     now_sql: ClassVar[str] = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000"
 
+    attributes_meet_sql: ClassVar[str] = "(a.attributes & b.attributes) <> 0"
+
     def __init__(self, connection: AsyncConnection, bundles: dict[int, str], bundle_id: int) -> None:
         super().__init__(connection, bundles, bundle_id)
         self._drawn: dict[str, int] = {}

@@ -5,14 +5,14 @@ from soleclaim.lookup.domain import (
 )
 from soleclaim.lookup.store.changes import LockChanges
 from soleclaim.lookup.store.identity import IdentityTables
-from soleclaim.lookup.store.outcomes import OutcomeTables
+from soleclaim.lookup.store.merging import MergeTables
 from soleclaim.lookup.store.reviews import ReviewTables
 from soleclaim.lookup.store.rows import (
     to_instant,
 )
 
 
-class SqlTransaction(IdentityTables, ReviewTables, OutcomeTables, LockChanges):
+class SqlTransaction(IdentityTables, ReviewTables, MergeTables, LockChanges):
     """``Transaction`` over SQLAlchemy Core; the subclasses bring what differs between the databases."""
 
     async def announce(self, code: str, endpoint: str, api_version: str) -> None:

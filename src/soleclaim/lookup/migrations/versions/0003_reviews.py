@@ -1,4 +1,4 @@
-"""Review cases hold their candidates, are decided, and keep what was sent and decided; parts of activities.
+"""Review cases hold their candidates, are decided, and keep what was sent and decided; parts, merges, aliases.
 
 Revision ID: lookup_0003
 Revises: lookup_0002
@@ -14,8 +14,8 @@ down_revision = "lookup_0002"
 branch_labels = None
 depends_on = None
 
-APPEND_ONLY = ("review_evidence", "review_decision")
-TABLES = ("activity_part", "review_decision", "review_evidence", "review_candidate")
+APPEND_ONLY = ("review_evidence", "review_decision", "activity_merge")
+TABLES = ("activity_merge", "activity_alias", "activity_part", "review_decision", "review_evidence", "review_candidate")
 
 
 def upgrade() -> None:
@@ -26,8 +26,10 @@ def upgrade() -> None:
     op.add_column("review_case", sa.Column("state", sa.SmallInteger(), server_default="1", nullable=False))
     op.add_column("review_case", sa.Column("question", sa.Text(), server_default="", nullable=False))
     op.add_column("review_case", sa.Column("update_us", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("review_case", sa.Column("proposal", sa.Integer(), nullable=True))
     _reviews()
     _parts()
+    _merges()
     _carry_over()
     if op.get_bind().dialect.name == "postgresql":
         for table in APPEND_ONLY:
@@ -83,6 +85,7 @@ def _reviews() -> None:
         sa.Column("question", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("decider", sa.Text(), nullable=False),
+        sa.Column("proposed", sa.Boolean(), nullable=False),
         sa.Column("create_us", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["case_id"], ["review_case.case_id"]),
         sa.PrimaryKeyConstraint("case_id", "number"),
@@ -100,6 +103,33 @@ def _parts() -> None:
         sa.ForeignKeyConstraint(["parent_key"], ["activity.activity_key"]),
         sa.ForeignKeyConstraint(["case_id"], ["review_case.case_id"]),
         sa.PrimaryKeyConstraint("child_key", "parent_key"),
+    )
+
+
+def _merges() -> None:
+    op.create_table(
+        "activity_alias",
+        sa.Column("alias_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("activity_key", sa.BigInteger(), nullable=False),
+        sa.Column("case_id", sa.BigInteger(), nullable=False),
+        sa.Column("create_us", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["alias_key"], ["activity.activity_key"]),
+        sa.ForeignKeyConstraint(["activity_key"], ["activity.activity_key"]),
+        sa.ForeignKeyConstraint(["case_id"], ["review_case.case_id"]),
+        sa.PrimaryKeyConstraint("alias_key"),
+    )
+    op.create_index(op.f("ix_activity_alias_activity_key"), "activity_alias", ["activity_key"], unique=False)
+    op.create_table(
+        "activity_merge",
+        sa.Column("case_id", sa.BigInteger(), nullable=False),
+        sa.Column("merged_key", sa.BigInteger(), nullable=False),
+        sa.Column("activity_key", sa.BigInteger(), nullable=False),
+        sa.Column("moved", sa.Text(), nullable=False),
+        sa.Column("create_us", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["case_id"], ["review_case.case_id"]),
+        sa.ForeignKeyConstraint(["merged_key"], ["activity.activity_key"]),
+        sa.ForeignKeyConstraint(["activity_key"], ["activity.activity_key"]),
+        sa.PrimaryKeyConstraint("case_id", "merged_key", "create_us"),
     )
 
 
@@ -138,5 +168,5 @@ def downgrade() -> None:
     """What was decided is lost; the cases stay."""
     for table in TABLES:
         op.drop_table(table)
-    for column in ("update_us", "question", "state"):
+    for column in ("proposal", "update_us", "question", "state"):
         op.drop_column("review_case", column)
