@@ -41,7 +41,7 @@ REACHABLE, UNREACHABLE, UNKNOWN = (
     directory_pb2.REACHABILITY_UNKNOWN,
 )
 
-NEWEST = "lookup_" + max(path.name[:4] for path in MIGRATIONS.glob("[0-9]*.py"))
+NEWEST = "lookup_" + max(path.name[:4] for path in MIGRATIONS.glob("versions/[0-9]*.py"))
 
 
 def announcement(registry: str, endpoint: str = "localhost:7401", **changed: Any) -> Any:
