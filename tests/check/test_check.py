@@ -19,6 +19,7 @@ from tests.check.conftest import (
     GRANTED,
     JANUARY,
     KEY,
+    MOVED,
     RELEASED,
     SUPPLEMENTED,
     World,
@@ -64,6 +65,30 @@ class TestI1:
         world.lookup.run("DELETE FROM unit_block WHERE lock_id = 2")
         world.lookup.run("UPDATE history_entry SET kind = ? WHERE entry_id = 22", ABORTED)
         assert world.kinds() == ["GRANTED_WHILE_CLAIMED"]
+
+    def moved(self, world: World, period: tuple[int, int]) -> None:
+        """A lock of another activity that a merge brought here."""
+        world.lock(2, 20, registry="arb", instrument="ARBOC", period=period, key=KEY + 1)
+        for table in ("issuance_lock", "segment"):
+            world.lookup.run(f"UPDATE {table} SET activity_key = ? WHERE lock_id = 2", KEY)  # noqa: S608
+        world.history(30, MOVED, 2, 20)
+
+    def test_a_lock_that_a_merge_moved_is_followed(self, world: World) -> None:
+        self.moved(world, FEBRUARY)
+        assert world.kinds() == []
+
+    def test_a_lock_that_a_merge_moved_onto_a_claimed_outcome(self, world: World) -> None:
+        self.moved(world, JANUARY)
+        assert world.kinds() == ["GRANTED_WHILE_CLAIMED", "LOCKS_OVERLAP"]
+
+    def test_what_two_activities_claimed_each_before_their_merge_holds(self, world: World) -> None:
+        self.moved(world, JANUARY)
+        world.lookup.run("UPDATE segment SET live = ? WHERE lock_id = 2", False)
+        world.lookup.run("UPDATE issuance_lock SET state = 6, issuance_count = 0, issued_units = 0 WHERE lock_id = 2")
+        world.lookup.run("DELETE FROM issuance WHERE lock_id = 2")
+        world.lookup.run("DELETE FROM unit_block WHERE lock_id = 2")
+        world.lookup.run("UPDATE history_entry SET kind = ? WHERE entry_id = 22", ABORTED)
+        assert world.kinds() == []
 
     def test_lock_whose_segment_is_gone(self, world: World) -> None:
         world.lookup.run("DELETE FROM segment")

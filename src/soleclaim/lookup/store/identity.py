@@ -169,6 +169,8 @@ class IdentityTables(DescriptionTables):
 
     async def _require_unmerged(self, keys: Sequence[ActivityKey]) -> None:
         """``RepeatableError`` when one of them was merged into another between the look at it and the hold on it."""
+        if not keys:
+            return
         items, values = self.relation((("activity_key", "int"),), ((key,) for key in dict.fromkeys(keys)))
         merged = await self._run(
             f"SELECT 1 FROM {items} JOIN activity_alias x ON x.alias_key = item.activity_key", **values
