@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from soleclaim.api.common.v1 import types_pb2
 from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
-from soleclaim.client import RemoteUnavailable
+from soleclaim.api.lookup.v1 import review_service_pb2 as review_pb
+from soleclaim.client import RemoteRefusal, RemoteUnavailable
 from soleclaim.core.identity import Caller, Role
 from soleclaim.rpc.parse import to_interval
 from tests.robustness.cells import ACROSS, KINDS, Cell, mutations, parameters
@@ -70,19 +71,49 @@ def fault_for(cell: Cell) -> str | None:
     return "late_work" if cell.late else None
 
 
-async def release_by_hand(at: World, cell: Cell, plant: Plant, killed: Process | None) -> lock_pb.IssuanceLock | None:
-    """Acquire and release as the registry itself would; ``killed``: the lookup that this is to kill."""
-    caller = Caller(Role.REGISTRY, cell.registry)
-    project = activity_pb.NativeProjectRef(registry=cell.registry, native_project_id=plant.project(cell.registry))
-    register = activity_pb.RegisterActivityRequest(
-        request_id=f"{cell.request_id}:1"[:64],
-        native_project=project,
+def registration(cell: Cell, plant: Plant, number: int, project: str, *codes: str) -> Any:
+    return activity_pb.RegisterActivityRequest(
+        request_id=f"{cell.request_id}:{number}"[:64],
+        native_project=activity_pb.NativeProjectRef(registry=cell.registry, native_project_id=project),
         country="CN",
         activity_type="wind",
         display_name=f"风电场{plant.number}",
         time_zone="Asia/Shanghai",
-        identifiers=[types_pb2.Identifier(scheme="cn_project_code", value=plant.code)],
+        identifiers=[types_pb2.Identifier(scheme="cn_project_code", value=code) for code in codes],
     )
+
+
+async def decide_by_hand(at: World, cell: Cell, plant: Plant, killed: Process | None) -> Any:
+    """Open a review case and decide it as an operator would; ``killed``: the lookup that this is to kill."""
+    other = f"{plant.code[:-6]}9{plant.code[-5:]}"
+    async with at.dial_lookup(Caller(Role.REGISTRY, cell.registry)) as lookup:
+        first = registration(cell, plant, 1, plant.project(cell.registry), plant.code)
+        await lookup.call(lookup.activities.RegisterActivity, first)
+        try:
+            second = registration(cell, plant, 2, f"other-{plant.number}", plant.code, other)
+            await lookup.call(lookup.activities.RegisterActivity, second)
+        except RemoteRefusal as refusal:
+            case = f"reviewCases/{refusal.variables['case']}"
+    decide = review_pb.DecideReviewCaseRequest(
+        request_id=f"{cell.request_id}:3"[:64],
+        name=case,
+        kind=review_pb.REVIEW_DECISION_KIND_DIFFERENT,
+        reason="现场核实",
+    )
+    async with at.dial_lookup() as lookup:
+        if killed is None:
+            return await lookup.call(lookup.reviews.DecideReviewCase, decide)
+        with contextlib.suppress(RemoteUnavailable):
+            await lookup.call(lookup.reviews.DecideReviewCase, decide, timeout_s=2)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(killed.ended.wait(), REACH_S)
+    return None
+
+
+async def release_by_hand(at: World, cell: Cell, plant: Plant, killed: Process | None) -> Any:
+    """Acquire and release as the registry itself would; ``killed``: the lookup that this is to kill."""
+    caller = Caller(Role.REGISTRY, cell.registry)
+    register = registration(cell, plant, 1, plant.project(cell.registry), plant.code)
     async with at.dial_lookup(caller) as lookup:
         activity = await lookup.call(lookup.activities.RegisterActivity, register)
         acquire = lock_pb.AcquireIssuanceLockRequest(
@@ -108,6 +139,13 @@ async def release_by_hand(at: World, cell: Cell, plant: Plant, killed: Process |
         return None
 
 
+BY_HAND: Final[dict[str, tuple[Callable[[World, Cell, Plant, Process | None], Awaitable[Any]], int]]] = {
+    "ReleaseIssuanceLock": (release_by_hand, lock_pb.ISSUANCE_LOCK_STATE_RELEASED),
+    "DecideReviewCase": (decide_by_hand, review_pb.REVIEW_CASE_STATE_DECIDED),
+}
+"""What no issuance calls, and the state it ends in."""
+
+
 async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -> tuple[Complaints, list[Demand]]:
     """Kill one lookup after the other, each around its cell's write, under one adapter that lives on."""
     complaints: Complaints = {}
@@ -118,8 +156,9 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
                 await at.set_fault(registry, fault_for(cell))
                 lookup = await at.start_lookup(f"kill:lookup.{cell.place}.{cell.moment}")
                 demand = Demand(plants[cell], registry, cell.request_id)
-                if cell.place == "ReleaseIssuanceLock":
-                    await release_by_hand(at, cell, plants[cell], lookup)
+                if cell.place in BY_HAND:
+                    by_hand, _ = BY_HAND[cell.place]
+                    await by_hand(at, cell, plants[cell], lookup)
                     demands.append(demand)
                 else:
                     demands += await ask_until(client, demand, lookup.ended)
@@ -131,13 +170,10 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
             if moment != ACROSS[-1]:
                 await lookup.kill()
         for cell, plant in plants.items():
-            if cell.place == "ReleaseIssuanceLock":
-                answers = [await release_by_hand(at, cell, plant, None) for _ in range(2)]
-                if (
-                    answers[0] is None
-                    or answers[0] != answers[1]
-                    or answers[0].state != lock_pb.ISSUANCE_LOCK_STATE_RELEASED
-                ):
+            if cell.place in BY_HAND:
+                by_hand, state = BY_HAND[cell.place]
+                answers = [await by_hand(at, cell, plant, None) for _ in range(2)]
+                if answers[0] is None or answers[0] != answers[1] or answers[0].state != state:
                     complaints[cell].append(f"repeated: {answers}")
         if adapter.ended.is_set():
             raise AssertionError(adapter.tail())

@@ -340,7 +340,8 @@ REGISTRATIONS: Final[dict[str, tuple[dict[str, Any], list[tuple[str, str]]]]] = 
         [
             (
                 "identifiers",
-                "must hold 1 to 16 strong identifiers; without one a project cannot be told from its look-alikes",
+                "must hold 1 to 16 strong identifiers, or description must be given; without either a project cannot "
+                "be told from its look-alikes",
             )
         ],
     ),
