@@ -11,6 +11,7 @@ from soleclaim.core.activity_id import (
     ActivityIdError,
     ActivityKey,
     activity_key,
+    activity_urn,
     make_activity_id,
     new_activity_key,
     parse_activity_id,
@@ -140,3 +141,7 @@ def test_a_wrong_check_digit_is_told_as_such() -> None:
     wrong = ActivityId(made[:-1] + ("0" if made[-1] != "0" else "1"))
     with pytest.raises(ActivityIdError, match="check digits do not fit"):
         parse_activity_id(wrong)
+
+
+def test_the_urn_holds_the_compact_id() -> None:
+    assert activity_urn(parse_activity_id("cn7k-3m9q-2x4t-8a21")) == "urn:soleclaim:activity:CN7K3M9Q2X4T8A21"

@@ -87,6 +87,19 @@ def _read_it_all(world: World, databases: Databases) -> None:
     assert len(activities) == 4
     name = activities[0]["name"].removeprefix("activities/")
     assert name in run("activity", "get", name.lower())
+    urn = f"urn:soleclaim:activity:{name}"
+    assert urn in run("activity", "label", name.lower())
+    drawn = world.folder / "label.svg"
+    assert urn in run("activity", "label", name, "--out", str(drawn))
+    assert "<svg" in drawn.read_text(encoding="utf-8")
+    assert "check digits" in run("activity", "label", f"{name[:-2]}{(int(name[-2:]) + 1) % 98:02d}", expect=2)
+    found = run(
+        "activity", "find", "木星土水电站", "--country", "CN", "--type", "hydro", "--capacity-mw", "120", "--json"
+    )
+    assert json.loads(found)["candidates"][0]["same"]
+    cases = json.loads(run("review", "list", "--json"))["review_cases"]
+    assert cases
+    assert "Hydropower" in run("review", "show", cases[0]["name"].rpartition("/")[2])
     assert name in run("activity", "resolve", "--scheme", "cdm", "--value", PLANTS[0].cdm_ref)
     assert name in run("activity", "resolve", "--registry", "gec", "--project", PLANTS[0].filing_code)
     locks = json.loads(run("lock", "list", "--registry", "gec", "--activity", name, "--state", "ISSUED", "--json"))

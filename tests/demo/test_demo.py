@@ -18,6 +18,8 @@ from soleclaim.demo.databases import DatabaseFault, open_databases
 from soleclaim.demo.processes import Part, ProcessFailed
 from soleclaim.demo.stage import ActFailed, Line, Report
 
+ACTS = ("register", "issue", "race", "crash", "replay", "identify")
+
 
 def _run(*arguments: str) -> int:
     """Exit code of the command line, in this process."""
@@ -59,7 +61,7 @@ def fake_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespa
 
     monkeypatch.setattr("soleclaim.demo.world.open_world", open_world)
     monkeypatch.setattr("soleclaim.check.run.run_check", run_check)
-    for name in ("register", "issue", "race", "crash", "replay"):
+    for name in ACTS:
         monkeypatch.setattr(acts, name, act(name))
     return fake
 
@@ -70,7 +72,7 @@ def test_json_is_one_document_on_standard_output(
     assert fake_world.told is None
     assert _run("demo", "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    assert [act["name"] for act in document["acts"]] == ["register", "issue", "race", "crash", "replay"]
+    assert [act["name"] for act in document["acts"]] == list(ACTS)
     assert document["check"]["violations"] == 0
     assert document["elapsed_s"] >= 0
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.identity.record import Description
+from soleclaim.identity.strong import Join
 from soleclaim.lookup.domain import Activity, ProjectRegistration
 from soleclaim.lookup.service import activities
-from soleclaim.lookup.service.likeness import find
+from soleclaim.lookup.service.likeness import Alike, Doubt, find
 from tests.lookup.conftest import Bench
 
 SHAXI = Description("", name="Sichuan Jialingjiang River Shaxi Hydropower Project", technology="hydro",
@@ -145,3 +147,33 @@ async def test_two_that_register_at_once_see_each_other(bench: Bench) -> None:
         registered(bench, project(bench, "ccer", SHAXI)), registered(bench, project(bench, "gec", SHAXI_ZH))
     )
     assert one[0].key == two[0].key
+
+
+async def test_a_thousand_orders_of_registration_give_one_result() -> None:
+    """The decision itself, without a store: three plants, each as three registries write it."""
+    pumice = replace(SHAXI, name="Gansu Huanghe Bingling Hydropower Station", capacity_mw=240.0, latitude=35.9,
+                     longitude=103.3)  # fmt: skip
+    yangang = replace(SHAXI, name="Yangang Hydropower Station Project in Muli County", capacity_mw=120.0,
+                      latitude=28.3, longitude=101.2)  # fmt: skip
+    written = {
+        "shaxi": [SHAXI, SHAXI_ZH, replace(SHAXI, name="Shaxi Hydro", longitude=105.96)],
+        "bingling": [pumice, replace(pumice, name="炳灵水电站"), replace(pumice, name="Bing Ling Hydro")],
+        "yangang": [yangang, replace(yangang, name="烟岗水电站"), replace(yangang, name="Yan'gang Hydro")],
+    }
+    records = [
+        (plant, ProjectRegistration(registry, f"{plant}-{registry}", "CN", "hydro", each.name, "", (), each))
+        for plant, ones in written.items()
+        for registry, each in zip(("ccer", "gec", "arb"), ones, strict=True)
+    ]
+    for seed in range(1000):
+        random.Random(seed).shuffle(records)
+        alike, fresh = Alike({}, {}), itertools.count(1)
+        held: dict[str, set[int]] = {}
+        for plant, record in records:
+            decision = await alike.decide(record)
+            assert not isinstance(decision, Doubt), (seed, record)
+            key = decision.key if isinstance(decision, Join) else ActivityKey(next(fresh))
+            alike.note(key, record)
+            held.setdefault(plant, set()).add(key)
+        assert [len(keys) for keys in held.values()] == [1, 1, 1], seed
+        assert len(set.union(*held.values())) == 3, seed

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -76,6 +77,32 @@ def resolve_activity(
         raise click.UsageError("give --registry and --project, or --scheme and --value")
     found = _with_lookup(lookup_target, dialling, lambda to: to.call(to.activities.ResolveActivity, request))
     _show(found, as_json=as_json)
+
+
+@activity.command("label")
+@click.argument("activity_id")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the QR code to this SVG, PNG or PDF file."
+)
+@lang_option
+def label_activity(*, activity_id: str, out: Path | None) -> None:
+    """Print an activity's id as text, URN and QR code; its check digits are verified, nobody is asked."""
+    import segno
+
+    from soleclaim.core.activity_id import ActivityId, activity_urn, print_in_fours
+
+    checked = ActivityId(_activity_name(activity_id).removeprefix("activities/"))
+    code = segno.make(activity_urn(checked), error="q", micro=False)
+    click.echo(print_in_fours(checked))
+    click.echo(activity_urn(checked))
+    if out is None:
+        code.terminal(compact=True)
+        return
+    try:
+        code.save(str(out), scale=8)
+    except ValueError as error:
+        raise click.UsageError(f"--out {out}: {error}") from error
+    click.echo(str(out))
 
 
 @activity.command("find")

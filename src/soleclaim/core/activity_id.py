@@ -69,6 +69,11 @@ def activity_key(activity_id: ActivityId) -> ActivityKey:
     return ActivityKey(int(activity_id[2 : 2 + _BODY_LENGTH].translate(_BASE_32), 32))
 
 
+def activity_urn(activity_id: ActivityId) -> str:
+    """``urn:soleclaim:activity:CN7K3M9Q2X4T8A21``, for machines and codes that are scanned."""
+    return f"urn:soleclaim:activity:{activity_id}"
+
+
 def print_in_fours(activity_id: ActivityId) -> str:
-    """``CN7K 3M9Q 2X4T 8A52``, for people."""
+    """``CN7K 3M9Q 2X4T 8A21``, for people."""
     return " ".join(activity_id[i : i + 4] for i in range(0, 16, 4))

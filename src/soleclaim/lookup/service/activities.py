@@ -34,7 +34,7 @@ async def register(transaction: Transaction, projects: Sequence[ProjectRegistrat
         decision: Join | Create | Contradiction | Doubt
         decision = decide(project.identifiers, owners, known, registered.get(name), settled)
         if isinstance(decision, Create):
-            decision = alike.decide(project)
+            decision = await alike.decide(project)
         if review is not None and review.is_open:
             decision = _to_open_case(decision)
         match decision:

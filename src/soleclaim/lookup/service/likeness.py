@@ -1,12 +1,13 @@
 """What a described project could be, of all that is known: the decision of ``identity.matching`` on the store."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.identity.blocking import Index, keys_to_look_up
 from soleclaim.identity.matching import Ranked, rank
-from soleclaim.identity.record import Description, Profile, read_profile
+from soleclaim.identity.record import Description, read_profile
 from soleclaim.identity.strong import Create, Join
 from soleclaim.lookup.domain import Likeness, ProjectRegistration
 from soleclaim.lookup.ports import DescribedProject, Reader
@@ -47,11 +48,12 @@ class Alike:
             holders[registry] = {key for key, each in standing.items() if each.registered}
         return cls(known, holders)
 
-    def decide(self, project: ProjectRegistration) -> Join | Create | Doubt:
+    async def decide(self, project: ProjectRegistration) -> Join | Create | Doubt:
         """What a project is that no strong identifier tells: beyond doubt one that is known, a new one, or a doubt."""
         if project.description is None:
             return Create()
-        ranked = self._rank(project, read_profile(project.description))
+        # In a thread: comparing takes milliseconds a project, and other calls shall not wait for a thousand of them.
+        ranked = await asyncio.to_thread(self._rank, project, project.description)
         if not ranked:
             return Create()
         if ranked[0].same:
@@ -60,7 +62,8 @@ class Alike:
         many = "an activity" if len(candidates) == 1 else f"{len(candidates)} activities"
         return Doubt(candidates, f"the description is like that of {many} known already; a person has to tell")
 
-    def _rank(self, project: ProjectRegistration, profile: Profile) -> list[Ranked[ActivityKey]]:
+    def _rank(self, project: ProjectRegistration, description: Description) -> list[Ranked[ActivityKey]]:
+        profile = read_profile(description)
         stored = [
             (each.activity_key, read_profile(each.description))
             for each in self.known.get((project.registry, project.native_project_id), ())
@@ -80,4 +83,8 @@ async def find(reader: Reader, sought: Description) -> list[Ranked[ActivityKey]]
     """What a description could be, the likeliest first."""
     profile = read_profile(sought)
     (found,) = await reader.described([keys_to_look_up(profile)])
-    return rank(profile, [(each.activity_key, read_profile(each.description)) for each in found])[:MAX_FOUND]
+
+    def compare() -> list[Ranked[ActivityKey]]:
+        return rank(profile, [(each.activity_key, read_profile(each.description)) for each in found])[:MAX_FOUND]
+
+    return await asyncio.to_thread(compare)
