@@ -70,7 +70,7 @@ class TestI1:
         """A lock of another activity that a merge brought here."""
         world.lock(2, 20, registry="arb", instrument="ARBOC", period=period, key=KEY + 1)
         for table in ("issuance_lock", "segment"):
-            world.lookup.run(f"UPDATE {table} SET activity_key = ? WHERE lock_id = 2", KEY)  # noqa: S608
+            world.lookup.run(f"UPDATE {table} SET activity_key = ? WHERE lock_id = 2", KEY)  # noqa: S608  the names are our own tables
         world.history(30, MOVED, 2, 20)
 
     def test_a_lock_that_a_merge_moved_is_followed(self, world: World) -> None:

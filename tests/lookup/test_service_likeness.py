@@ -75,9 +75,12 @@ async def test_a_doubt_is_held_for_a_person_and_tells_the_registry_nothing_of_ot
         assert case is not None
         ((key, probability, reasons),) = case.candidates
         assert key == first.key
-        assert probability is not None and 0.05 <= probability < 1  # noqa: PT018
+        assert probability is not None
+        assert 0.05 <= probability < 1
         assert reasons[0] == "capacities differ too much"
-        assert case.registration.description == replace(unlike, id=case.registration.description.id)  # type: ignore[union-attr]
+        kept = case.registration.description
+        assert kept is not None
+        assert kept == replace(unlike, id=kept.id)
 
 
 async def test_a_registry_does_not_hold_one_plant_twice(bench: Bench) -> None:

@@ -25,6 +25,7 @@ from soleclaim.lookup.grpc.convert import (
     to_outcome,
 )
 from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
+from soleclaim.lookup.grpc.pages import page_size
 from soleclaim.lookup.ports import LookupStore, Reader, Transaction
 from soleclaim.lookup.service import activities, outcomes
 from soleclaim.lookup.service.likeness import find
@@ -34,13 +35,6 @@ from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
 
 SERVICE: Final = "soleclaim.api.lookup.v1.ActivityService"
 OUTCOME_SERVICE: Final = "soleclaim.api.lookup.v1.OutcomeService"
-DEFAULT_PAGE: Final = 100
-MAX_PAGE: Final = 1000
-
-
-def page_size(requested: int, faults: Faults) -> int:
-    """Items of a page."""
-    return faults.number("page_size", requested, minimum=0, maximum=MAX_PAGE) or DEFAULT_PAGE
 
 
 class ActivityServicer(pb2_grpc.ActivityServiceServicer):

@@ -235,14 +235,19 @@ def _parse_ttl(message: Duration, faults: Faults) -> int:
     return ttl_us
 
 
-def parse_lock_name(field: str, name: str, faults: Faults) -> LockId:
-    """``issuanceLocks/{number}``."""
-    digits = name.removeprefix(LOCK_PREFIX)
+def parse_numbered_name(field: str, name: str, prefix: str, faults: Faults) -> int:
+    """The number in a name such as ``issuanceLocks/{number}``."""
+    digits = name.removeprefix(prefix)
     valid = len(digits) <= 19 and digits.isascii() and digits.isdecimal() and name != digits
     number = int(digits) if valid else 0
     if not 1 <= number <= MAX_INT64 or digits != str(number):
-        faults.add(field, "must be issuanceLocks/{number}, as the lookup gave it")
-    return LockId(number)
+        faults.add(field, f"must be {prefix}{{number}}, as the lookup gave it")
+    return number
+
+
+def parse_lock_name(field: str, name: str, faults: Faults) -> LockId:
+    """``issuanceLocks/{number}``."""
+    return LockId(parse_numbered_name(field, name, LOCK_PREFIX, faults))
 
 
 def parse_grant(

@@ -11,7 +11,6 @@ from soleclaim.core.activity_id import activity_key
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.identity import Caller, Role
 from soleclaim.lookup.domain import Abortion, Commitment, GrantRef, Lock, LockRequest, LockState
-from soleclaim.lookup.grpc.activities import page_size
 from soleclaim.lookup.grpc.convert import (
     fill_changed_lock,
     parse_abortion,
@@ -22,15 +21,14 @@ from soleclaim.lookup.grpc.convert import (
     to_lock,
 )
 from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
+from soleclaim.lookup.grpc.pages import fitting, page_size
 from soleclaim.lookup.ports import LookupStore, Transaction
 from soleclaim.lookup.service import locks
 from soleclaim.policy.bundle import Bundle
 from soleclaim.rpc.caller import Context, caller_of, require_registry
-from soleclaim.rpc.limits import MAX_MESSAGE_BYTES
 from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
 from soleclaim.rpc.status import to_status
 
-MAX_PAGE_BYTES: Final = MAX_MESSAGE_BYTES * 3 // 4
 SERVICE: Final = "soleclaim.api.lookup.v1.IssuanceLockService"
 
 Item = TypeVar("Item")
@@ -191,19 +189,9 @@ class IssuanceLockServicer(pb2_grpc.IssuanceLockServiceServicer):
                 limit=limit,
             )
             issuances = await reader.issuances([each.lock_id for each in rows])
-        page = _fitting([to_lock(each, issuances.get(each.lock_id, [])) for each in rows])
+        page = fitting([to_lock(each, issuances.get(each.lock_id, [])) for each in rows])
         is_last = len(page) == len(rows) < limit
         return pb2.ListIssuanceLocksResponse(
             issuance_locks=page,
             next_page_token="" if is_last else encode_page_token(query, rows[len(page) - 1].lock_id),
         )
-
-
-def _fitting(locks: list[pb2.IssuanceLock]) -> list[pb2.IssuanceLock]:
-    """As many as a message takes, one at least: locks with many long serial ranges make a shorter page."""
-    size = 0
-    for i, each in enumerate(locks):
-        size += each.ByteSize()
-        if i and size > MAX_PAGE_BYTES:
-            return locks[:i]
-    return locks

@@ -20,22 +20,20 @@ from soleclaim.lookup.domain import (
     ReviewEvidence,
     ReviewState,
 )
-from soleclaim.lookup.grpc.activities import page_size
-from soleclaim.lookup.grpc.convert import MAX_INT64, to_activity
+from soleclaim.lookup.grpc.convert import parse_numbered_name, to_activity
 from soleclaim.lookup.grpc.mutation import Mutation, run_single
+from soleclaim.lookup.grpc.pages import fitting, page_size
 from soleclaim.lookup.ports import LookupStore, Transaction
 from soleclaim.lookup.service import reviews
 from soleclaim.lookup.service.reviews import ReviewFile
 from soleclaim.policy.bundle import Bundle
 from soleclaim.rpc.caller import Context, caller_of, require_registry
-from soleclaim.rpc.limits import MAX_MESSAGE_BYTES
 from soleclaim.rpc.parse import Faults, encode_page_token, query_hash, to_timestamp
 
 SERVICE: Final = "soleclaim.api.lookup.v1.ReviewService"
 PREFIX: Final = "reviewCases/"
 MAX_TEXT: Final = 1024
 """Characters of a reason and of a question."""
-MAX_PAGE_BYTES: Final = MAX_MESSAGE_BYTES * 3 // 4
 
 _NAMES_ACTIVITY: Final = (pb2.REVIEW_DECISION_KIND_SAME, pb2.REVIEW_DECISION_KIND_PART_OF)
 
@@ -118,7 +116,7 @@ class ReviewServicer(pb2_grpc.ReviewServiceServicer):
                 limit=limit,
             )
             files = await reviews.read_all(reader, cases)
-        page = _fitting([as_seen_by(caller, to_review_case(each)) for each in files])
+        page = fitting([as_seen_by(caller, to_review_case(each)) for each in files])
         is_last = len(page) == len(cases) < limit
         return pb2.ListReviewCasesResponse(
             review_cases=page,
@@ -126,24 +124,9 @@ class ReviewServicer(pb2_grpc.ReviewServiceServicer):
         )
 
 
-def _fitting(cases: list[pb2.ReviewCase]) -> list[pb2.ReviewCase]:
-    """As many as a message takes, one at least."""
-    size = 0
-    for i, each in enumerate(cases):
-        size += each.ByteSize()
-        if i and size > MAX_PAGE_BYTES:
-            return cases[:i]
-    return cases
-
-
 def parse_case_name(field: str, name: str, faults: Faults) -> int:
     """``reviewCases/{number}``."""
-    digits = name.removeprefix(PREFIX)
-    valid = len(digits) <= 19 and digits.isascii() and digits.isdecimal() and name != digits
-    number = int(digits) if valid else 0
-    if not 1 <= number <= MAX_INT64 or digits != str(number):
-        faults.add(field, "must be reviewCases/{number}, as the lookup gave it")
-    return number
+    return parse_numbered_name(field, name, PREFIX, faults)
 
 
 class Confirmation(NamedTuple):
