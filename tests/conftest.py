@@ -18,11 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import psycopg
 import pytest
 from sqlalchemy import URL, make_url
+from xdist.scheduler import LoadScopeScheduling
 
 REQUIRED: Final = frozenset(filter(None, os.environ.get("SOLECLAIM_REQUIRE", "").replace(" ", "").split(",")))
 KNOWN: Final = frozenset({"postgres", "containers"})
@@ -40,6 +41,8 @@ Missing = Callable[[str, str], NoReturn]
 
 _found: dict[str, str] = {}
 """What was found or not found of the machine, for the summary."""
+_workers: dict[str, str] = {}
+"""Which process ran each unit of tests."""
 
 
 def _missing(what: str, why: str) -> NoReturn:
@@ -60,10 +63,53 @@ def pytest_report_header() -> str:
     return f"soleclaim: required {', '.join(sorted(REQUIRED)) or 'nothing'} (SOLECLAIM_REQUIRE)"
 
 
+def _unit(nodeid: str) -> str:
+    """What runs in one process: a file; and all that kills processes by the dozen, so that it meets no other such."""
+    path = nodeid.partition("::")[0]
+    return "apart" if {"robustness", "conformance", "containers"}.intersection(path.split("/")) else path
+
+
+class Scheduling(LoadScopeScheduling):
+    """Spreads units of tests over the processes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _unit(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Notice what was used, and a unit that was torn apart: its tests may count on one another's process."""
+    if report.when == "call" and report.passed:
+        for what in KNOWN.intersection(report.keywords):
+            _found.setdefault(what, "its tests ran")
+    if worker := getattr(report, "worker_id", ""):
+        unit = _unit(report.nodeid)
+        if _workers.setdefault(unit, worker) != worker:
+            pytest.exit(f"tests of {unit} ran in two processes", returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of several tells what it found to the process that sums up."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["found"] = _found
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _found.update(getattr(node, "workeroutput", {}).get("found", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for what in sorted(REQUIRED | _found.keys()):
         required = "required" if what in REQUIRED else "not required"
         terminalreporter.write_line(f"soleclaim: {what} ({required}): {_found.get(what, 'no test asked for it')}")
+    for report in terminalreporter.getreports("passed"):
+        for name, figures in report.user_properties:
+            terminalreporter.write_line(f"soleclaim: {name}: {figures}")
 
 
 @pytest.fixture(scope="session")

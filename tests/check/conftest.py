@@ -65,7 +65,7 @@ class Store:
     def unguard(self) -> None:
         """Take away what the database itself would refuse: what is planted is what a bug or a hand could leave."""
         if self.postgres:
-            for table in ("segment", "unit_block"):
+            for table in ("segment", "unit_block", "settlement_block"):
                 self.run(f"ALTER TABLE IF EXISTS {table} DROP CONSTRAINT IF EXISTS {table}_exclusion")
             self.run("ALTER TABLE IF EXISTS batch DROP CONSTRAINT IF EXISTS batch_request_is_unique")
             self.run(
@@ -79,6 +79,12 @@ class Store:
             names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
             for (name,) in names:
                 connection.execute(f"DROP TRIGGER {name}")
+
+
+def series_key(registry: str, series: str) -> int:
+    """As the stores make it."""
+    digest = hashlib.sha256(f"{registry} {series}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 @dataclass
@@ -211,14 +217,13 @@ class World:
     def block(
         self, lock_id: int, token: int, start: int, end: int, *, registry: str = "gec", series: str = "S"
     ) -> None:
-        digest = hashlib.sha256(f"{registry} {series}".encode()).digest()
         self.lookup.insert(
             "unit_block",
             lock_id=lock_id,
             token=token,
             registry=registry,
             series=series,
-            series_key=int.from_bytes(digest[:8], "big") >> 1,
+            series_key=series_key(registry, series),
             start_serial=start,
             end_serial=end,
         )

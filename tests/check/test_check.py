@@ -23,8 +23,11 @@ from tests.check.conftest import (
     RELEASED,
     SUPPLEMENTED,
     World,
+    series_key,
 )
 
+SERIES = f"{CODE}202501-1T"
+"""What the first lock issued, serials 1 to 100."""
 HALF = (JANUARY[0] + 1, FEBRUARY[0] + 1)
 
 
@@ -38,6 +41,100 @@ def test_nothing_is_found_where_all_holds(world: World) -> None:
 
 def test_empty_stores_hold(empty_world: World) -> None:
     assert empty_world.kinds() == []
+
+
+class TestSettlements:
+    """Certificates that moved with power: I3 once more."""
+
+    @staticmethod
+    def settle(world: World, number: int, start: int, end: int, *, state: int = 1, live: bool = True) -> None:
+        """A line for serials of the series that the first lock issued."""
+        world.lookup.insert(
+            "settlement_line", number=number, registry="gp-bj", settlement_id=f"L{number}", corrects="",
+            native_project_id="p", contract="c", start_us=JANUARY[0], end_us=JANUARY[1], energy_kwh=1_000,
+            buyer_code="b", create_us=1,
+        )  # fmt: skip
+        world.lookup.insert(
+            "settlement_standing", number=number, registry="gp-bj", chain=f"L{number}", state=state, look_us=1
+        )
+        world.lookup.insert(
+            "settlement_block", number=number, series=SERIES, series_key=series_key("gec", SERIES),
+            start_serial=start, end_serial=end, live=live,
+        )  # fmt: skip
+
+    def test_certificates_that_moved_once_hold(self, world: World) -> None:
+        self.settle(world, 1, 1, 10)
+        self.settle(world, 2, 11, 20)
+        findings = world.check()
+        assert (findings.violations, findings.facts) == ([], [])
+        assert findings.looked_at["I3"]["certificates moved"] == 2
+
+    def test_a_certificate_that_moved_twice_is_found_and_names_both_lines(self, world: World) -> None:
+        world.lookup.unguard()
+        self.settle(world, 1, 1, 10)
+        self.settle(world, 2, 10, 20)
+        [violation] = world.check().violations
+        assert (violation.kind, violation.variables["line"], violation.variables["other"]) == (
+            "MOVED_TWICE", "L2", "gp-bj L1",
+        )  # fmt: skip
+
+    def test_a_line_whose_standing_and_ranges_disagree_is_found(self, world: World) -> None:
+        self.settle(world, 1, 1, 10, live=False)
+        self.settle(world, 2, 11, 20, state=4)
+        assert [each.kind for each in world.check().violations] == ["MOVED_WRONGLY", "MOVED_WRONGLY"]
+
+    def test_certificates_that_were_never_issued_are_found(self, world: World) -> None:
+        self.settle(world, 1, 91, 110)
+        assert [each.kind for each in world.check().violations] == ["MOVED_UNISSUED"]
+
+    def test_a_contradiction_is_a_fact_for_a_person_and_no_violation(self, world: World) -> None:
+        self.settle(world, 1, 1, 10)
+        self.settle(world, 2, 5, 15, state=2, live=False)
+        findings = world.check()
+        assert findings.violations == []
+        [fact] = findings.facts
+        assert (fact.kind, fact.variables["line"], fact.variables["other"]) == ("SETTLEMENTS_CONTRADICT", "L2", "L1")
+        assert "L1" in fact.told("zh")
+
+
+class TestFacts:
+    """What breaks no invariant and a person must settle."""
+
+    @staticmethod
+    def cover(
+        world: World, registry: str = "cea", *, key: int = 9, number: int = 1, inside: str = "", end: int | None = None
+    ) -> None:
+        world.lookup.insert(
+            "native_project", registry=registry, native_project_id=f"unit-{key}", activity_key=key, country="CN"
+        )
+        world.lookup.insert(
+            "coverage_statement", number=number, registry=registry, statement_id=f"S{number}", corrects="",
+            native_project_id=f"unit-{key}", registration="{}", inside=inside, boundary="全厂", sector="",
+            start_us=JANUARY[0], end_us=end, withdrawn=False, create_us=1,
+        )  # fmt: skip
+        world.lookup.insert("coverage_in_force", number=number)
+
+    def test_a_credit_issued_inside_a_boundary_is_told_and_no_violation(self, world: World) -> None:
+        world.lock(2, 20, period=FEBRUARY, registry="arb", instrument="ARBOC")
+        self.cover(world, key=KEY)
+        findings = world.check(natives={}, journals={})
+        assert findings.violations == []
+        [fact] = findings.facts
+        assert (fact.kind, fact.variables["lock"], fact.variables["covering"]) == ("ISSUED_INSIDE_BOUNDARY", "2", "cea")
+        assert fact.variables["rule"] in fact.told("zh")
+        assert findings.as_json("en")["facts"] == [{"kind": fact.kind, "message": fact.told("en"), **fact.variables}]
+
+    def test_a_part_of_a_covered_unit_is_inside_it_and_an_own_unit_is_not(self, world: World) -> None:
+        world.lock(2, 20, period=FEBRUARY, registry="arb", instrument="ARBOC")
+        self.cover(world, "eur-zj", key=KEY, inside="unit-9", end=FEBRUARY[0])
+        world.lookup.run("DELETE FROM coverage_in_force")
+        self.cover(world, "eur-zj", number=2)
+        assert world.check(natives={}, journals={}).facts == []
+        world.lookup.insert("coverage_in_force", number=1)
+        [fact] = world.check(natives={}, journals={}).facts
+        assert fact.variables["covered"].endswith("/..")
+        world.lookup.run("UPDATE issuance_lock SET registry = 'eur-zj' WHERE lock_id = 2")
+        assert world.check(natives={}, journals={}).facts == []
 
 
 class TestI1:
@@ -209,6 +306,13 @@ class TestI3AndI4:
         kinds = world.kinds()
         assert "BLOCKS_OVERLAP" not in kinds
 
+    def test_disputed_serials_that_no_dispute_names(self, world: World) -> None:
+        world.lookup.run(
+            "INSERT INTO disputed_block (lock_id, token, registry, series, series_key, start_serial, end_serial)"
+            " VALUES (1, 10, 'gec', 'S', 1, 5, 6)"
+        )
+        assert "SERIALS_NOT_IN_DISPUTE" in world.kinds()
+
     def test_block_that_ends_before_it_starts(self, world: World) -> None:
         if world.lookup.postgres:
             pytest.skip("PostgreSQL's range type refuses such a row by itself")
@@ -315,6 +419,11 @@ class TestI7:
         world.lookup.run("DELETE FROM history_entry WHERE kind = ?", COMMITTED)
         assert world.kinds() == ["STATE_NOT_IN_HISTORY"]
 
+    def test_lock_that_moved_to_another_activity_without_history(self, world: World) -> None:
+        world.lookup.run("UPDATE issuance_lock SET activity_key = activity_key + 1")
+        world.lookup.run("UPDATE segment SET activity_key = activity_key + 1")
+        assert world.kinds() == ["LOCK_MOVED_SILENTLY"]
+
     def test_lock_without_history(self, world: World) -> None:
         world.lookup.run("DELETE FROM history_entry")
         assert world.kinds() == ["STATE_NOT_IN_HISTORY"]
@@ -360,6 +469,15 @@ class TestI10:
         world.journal.run("UPDATE issuance SET stage = 'REFUSED'")
         world.journal.run("UPDATE issuance_history SET stage = 'REFUSED'")
         assert world.kinds() == ["ANSWERED_OTHERWISE"]
+
+    def test_waiting_though_it_was_issued(self, world: World) -> None:
+        for table in ("issuance", "issuance_history"):
+            world.journal.run(f"UPDATE {table} SET stage = 'UNDER_REVIEW'")  # noqa: S608  our own table names
+        assert world.kinds() == ["ANSWERED_OTHERWISE"]
+
+    def test_waiting_and_issued_nowhere_holds(self, world: World) -> None:
+        world.entry(9, 90, stage="UNDER_REVIEW", month="09")
+        assert world.kinds() == []
 
     def test_answered_with_other_serials(self, world: World) -> None:
         world.journal.run("UPDATE issuance SET blocks = '[[\"S\", 1, 100]]'")

@@ -141,6 +141,11 @@ class TestMistakes:
         assert f"{address} cannot be bound" in result.stderr
         assert "Traceback" not in result.stderr
 
+    def test_activity_id_in_fours_without_quotes_is_none(self, run: Run) -> None:
+        code, printed = run("activity", "label", "cn7k", "3m9q", "2x4t", "8a21")
+        assert code == 0
+        assert printed.startswith("CN7K 3M9Q 2X4T 8A21\nurn:soleclaim:activity:CN7K3M9Q2X4T8A21\n")
+
     def test_activity_id_with_a_wrong_digit(self, run: Run, certificates: tuple[str, ...]) -> None:
         wrong = "CN7K3M9Q2X4T8A22"
         code, printed = run("activity", "get", wrong, "--lookup", "127.0.0.1:1", *certificates)

@@ -21,7 +21,7 @@ POSTGRES_IMAGES: Final = ("soleclaim-base/postgres:15-bookworm", "postgres:15-bo
 _stack_of_session: pytest.StashKey[Stack] = pytest.StashKey()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], NoReturn]
 ) -> Iterator[Stack]:

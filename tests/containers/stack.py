@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -19,6 +19,8 @@ from soleclaim.api.lookup.v1 import registry_directory_service_pb2 as directory_
 from soleclaim.client import LookupClient, RegistryClient, RemoteUnavailable, TlsFiles
 from soleclaim.demo.plants import Plant, load_plants
 from soleclaim.demo.stage import Stage
+from soleclaim.parts.examples import EXAMPLES
+from soleclaim.parts.stand_ins import NativeSystem
 
 TOP: Final = Path(__file__).parents[2]
 DEPLOY: Final = TOP / "deploy"
@@ -30,6 +32,9 @@ PROJECT: Final = "soleclaim-test-"
 PLANTS: Final = load_plants(12)
 """Known to both registries and the lookup from the start."""
 
+FURTHER: Final = ("cea", "phcer", "eur-hen", "gp-bj", "panda")
+"""Registries of the profile ``all``."""
+
 START_LIMIT_S: Final = 300.0
 COMMAND_LIMIT_S: Final = 120.0
 PORTS: Final = (
@@ -40,6 +45,15 @@ PORTS: Final = (
     "GEC_PORT",
     "GEC_METRICS_PORT",
     "GEC_SANDBOX_PORT",
+    "CEA_PORT",
+    "CEA_SANDBOX_PORT",
+    "PHCER_PORT",
+    "PHCER_SANDBOX_PORT",
+    "EUR_HEN_PORT",
+    "EUR_HEN_SANDBOX_PORT",
+    "GP_BJ_PORT",
+    "GP_BJ_SANDBOX_PORT",
+    "PANDA_PORT",
 )
 # Shorter than in operation, so that what must be waited out in doubt takes seconds.
 NATIVE_TIMES: Final = "timeout_s = 3\nlongest_under_way_s = 5\nsend_within_s = 15\n"
@@ -82,12 +96,14 @@ class Stack:
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         config = self.folder / "config"
         shutil.copytree(DEPLOY / "config", config)
-        for registry in ("ccer", "gec"):
-            path = config / f"{registry}.toml"
+        for path in config.glob("*.toml"):
+            if path.stem == "lookup":
+                continue
             text = path.read_text()
             text = text.replace("[native]\n", f"[native]\n{NATIVE_TIMES}").replace(
                 "[lookup]\n", f"[lookup]\n{LOOKUP_TIMES}"
             )
+            text = text.replace("report_every_s = 10\n", "report_every_s = 1\n")
             path.write_text(text + OTHER_TIMES)
         run(DEPLOY / "make-secrets", environment=self._environment)
 
@@ -102,6 +118,18 @@ class Stack:
         self.compose("up", "--detach", limit_s=START_LIMIT_S)
         for registry in ("ccer", "gec"):
             self.wait_until_active(registry)
+
+    def add_further(self) -> None:
+        """Start the registries of the profile ``all``."""
+        run(DEPLOY / "make-secrets", *FURTHER, environment=self._environment)
+        self.compose("--profile", "all", "up", "--detach", limit_s=START_LIMIT_S)
+
+    def remove_further(self) -> None:
+        """Remove their containers, which would be a burden to later tests; what they left at the lookup stays."""
+        for container in self.containers():
+            config: Any = container["Config"]
+            if config["Labels"]["com.docker.compose.service"].startswith((*FURTHER, "all-")):
+                run("docker", "rm", "--force", str(container["Id"]))
 
     def down(self) -> None:
         """Remove containers, networks and volumes, paused and cut off ones included."""
@@ -138,9 +166,9 @@ class Stack:
             time.sleep(0.2)
         raise AssertionError(f"adapter {registry} did not become active within {limit_s:.0f} s")
 
-    def check(self) -> dict[str, object]:
+    def check(self, service: str = "check") -> dict[str, object]:
         """The report of ``soleclaim check`` over all stores and native systems; an error unless all of it holds."""
-        report: dict[str, object] = json.loads(self.compose("run", "--rm", "check", "--json"))
+        report: dict[str, object] = json.loads(self.compose("run", "--rm", service, "--json"))
         return report
 
     @contextlib.asynccontextmanager
@@ -148,24 +176,26 @@ class Stack:
         """Clients of everything, for the acts of the demo."""
         async with contextlib.AsyncExitStack() as stack:
             lookup = {
-                registry: await stack.enter_async_context(LookupClient(self.address("LOOKUP"), self.identity(registry)))
+                registry: await stack.enter_async_context(LookupClient(self.address("lookup"), self.identity(registry)))
                 for registry in ("ccer", "gec")
             }
             adapters = {
-                registry: await stack.enter_async_context(
-                    RegistryClient(self.address(registry.upper()), self.identity("desk"))
-                )
+                registry: await stack.enter_async_context(RegistryClient(self.address(registry), self.identity("desk")))
                 for registry in ("ccer", "gec")
             }
-            natives = {
-                registry: f"http://{self.address(f'{registry.upper()}_SANDBOX')}" for registry in ("ccer", "gec")
-            }
+            natives = {registry: self.native(registry).desk_url for registry in ("ccer", "gec")}
             await _until_in_directory(lookup["ccer"])
             yield Stage(run=name, plants=plants, lookup=lookup, adapters=adapters, natives=natives)
 
-    def address(self, name: str) -> str:
-        """Where the service's port is on this machine."""
-        return f"127.0.0.1:{self.ports[f'{name}_PORT']}"
+    def native(self, registry: str) -> NativeSystem:
+        """The stand-in of a registry, as it is reached from this machine."""
+        url = f"http://{self.address(f'{registry}-sandbox')}"
+        return NativeSystem(EXAMPLES[registry], url, url)
+
+    def address(self, part: str) -> str:
+        """Where the lookup, the adapter of a registry, or ``CODE-sandbox`` is on this machine."""
+        port = f"{part.upper().replace('-', '_')}_PORT"
+        return f"127.0.0.1:{self.ports[port]}"
 
     def identity(self, part: str) -> TlsFiles:
         """The files of a part, or of ``desk``, the operator."""

@@ -81,13 +81,20 @@ def _read_it_all(world: World, databases: Databases) -> None:
         )
         assert result.returncode == expect, (arguments, result.stdout, result.stderr)
         assert "Traceback" not in result.stderr
-        return result.stdout + result.stderr
+        return result.stdout + (result.stderr if expect else "")
 
     activities = json.loads(run("activity", "list", "--json", "--limit", "4"))["activities"]
     assert len(activities) == 4
     name = activities[0]["name"].removeprefix("activities/")
     assert name in run("activity", "get", name.lower())
     urn = f"urn:soleclaim:activity:{name}"
+    shown = run("activity", "show", name)
+    assert urn in shown
+    assert " MWh" in shown
+    outcome = json.loads(run("activity", "show", name, "--json"))["outcomes"][0]["name"]
+    assert outcome.replace("activities/", "urn:soleclaim:outcome:").replace("/outcomes/", ":") in run(
+        "activity", "label", outcome
+    )
     assert urn in run("activity", "label", name.lower())
     drawn = world.folder / "label.svg"
     assert urn in run("activity", "label", name, "--out", str(drawn))

@@ -15,8 +15,8 @@ from soleclaim.check.findings import Findings
 from soleclaim.cmd.main import main
 from soleclaim.demo import acts
 from soleclaim.demo.databases import DatabaseFault, open_databases
-from soleclaim.demo.processes import Part, ProcessFailed
 from soleclaim.demo.stage import ActFailed, Line, Report
+from soleclaim.parts.process import SOLECLAIM, Part, ProcessFailed
 
 ACTS = ("register", "issue", "race", "crash", "replay", "identify")
 
@@ -108,7 +108,7 @@ def test_folder_to_keep_must_be_new(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 async def test_part_that_does_not_start_is_told_with_its_log(tmp_path: Path) -> None:
-    part = Part("sandbox", ("sandbox", "serve", "gec"), tmp_path / "log")
+    part = Part("sandbox", (*SOLECLAIM, "sandbox", "serve", "gec"), tmp_path / "log")
     with pytest.raises(ProcessFailed, match=r"(?s)exit code 2.*Missing option"):
         await part.start()
 

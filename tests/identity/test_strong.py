@@ -81,12 +81,14 @@ def test_values_that_a_person_let_stand_together_do_not_contradict_again() -> No
 
 def test_what_a_person_has_seen_leads_to_no_other_activity() -> None:
     owners, known = {FILING: A, CODE: B}, {A: frozenset({FILING}), B: frozenset({CODE})}
-    assert decide([FILING, CODE], owners, known, A, frozenset({CODE})) == Join(A, ())
+    assert decide([FILING, CODE], owners, known, A, frozenset({(CODE, B)})) == Join(A, ())
     # Only for the project that was decided on, and only for what was there.
-    assert isinstance(decide([FILING, CODE], owners, known, None, frozenset({CODE})), Contradiction)
-    assert isinstance(decide([FILING, CODE], owners, known, A, frozenset({FILING})), Contradiction)
+    assert isinstance(decide([FILING, CODE], owners, known, None, frozenset({(CODE, B)})), Contradiction)
+    assert isinstance(decide([FILING, CODE], owners, known, A, frozenset({(FILING, A)})), Contradiction)
+    # And only against the activity that had it then.
+    assert isinstance(decide([FILING, CODE], owners, known, A, frozenset({(CODE, ActivityKey(99))})), Contradiction)
     # What nobody has is still brought.
-    assert decide([FILING, VCS], owners, known, A, frozenset({VCS})) == Join(A, (VCS,))
+    assert decide([FILING, VCS], owners, known, A, frozenset({(VCS, B)})) == Join(A, (VCS,))
 
 
 def test_the_order_of_identifiers_does_not_change_the_decision() -> None:

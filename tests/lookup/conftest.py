@@ -29,6 +29,7 @@ from soleclaim.lookup.domain import (
     EvidenceKind,
     GrantRef,
     Lock,
+    LockId,
     LockRequest,
     LockState,
     Obstacle,
@@ -173,6 +174,14 @@ class Bench:
         """As it stands in the store now."""
         async with self.store.reading() as reader:
             found = await reader.lock(lock.lock_id)
+        assert found is not None
+        return found
+
+    async def lock_of(self, lock_id: LockId | None) -> Lock:
+        """By its number."""
+        assert lock_id is not None
+        async with self.store.reading() as reader:
+            found = await reader.lock(lock_id)
         assert found is not None
         return found
 

@@ -15,6 +15,8 @@ from soleclaim.core.errors import DomainError
 from soleclaim.db import migrate
 from soleclaim.db.engine import StoreUrlFault, open_engine, writing
 from soleclaim.db.migrate import SchemaFault
+from soleclaim.identity.blocking import key_number, keys_to_file
+from soleclaim.identity.record import Description, read_profile
 from soleclaim.lookup.domain import ReviewState
 from soleclaim.lookup.store import MIGRATIONS, open_store, upgrade
 from soleclaim.policy.bundle import default_bundle
@@ -140,12 +142,68 @@ async def test_cases_that_stand_hold_their_candidates_after_the_upgrade(store_ur
     await run(store_url, "UPDATE review_case SET detail = 'still there' WHERE case_id = 7")
 
 
+async def test_what_decided_cases_settled_stays_settled_after_the_upgrade(store_url: str) -> None:
+    migrate.upgrade(store_url, MIGRATIONS, revision="lookup_0009")
+    told = '{"identifiers": [["vcs", "1340"], ["vcs", "free"]]}'
+    await run(
+        store_url,
+        "INSERT INTO activity (activity_key, ordinal, country, activity_type, display_name, time_zone, create_us) "
+        "VALUES (11, 1, 'CN', 'wind', 'x', '', 1)",
+        "INSERT INTO strong_identifier (scheme, value, activity_key) VALUES ('vcs', '1340', 11)",
+        *(
+            "INSERT INTO review_case (case_id, registry, native_project_id, candidates, registration, detail, state, "  # noqa: S608  our own numbers
+            f"question, create_us, update_us) VALUES ({case}, 'gec', 'P-{case}', '[]', '{told}', '', {state}, '', 5, 6)"
+            for case, state in ((7, ReviewState.DECIDED.value), (8, ReviewState.OPEN.value))
+        ),
+        *(
+            "INSERT INTO review_evidence (case_id, number, registration, candidates, detail, create_us) "  # noqa: S608  our own numbers
+            f"VALUES ({case}, 1, '{told}', '[]', '', 5)"
+            for case in (7, 8)
+        ),
+    )
+    upgrade(store_url)
+    engine = open_engine(store_url, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            settled = await connection.execute(text("SELECT * FROM told_apart"))
+            assert [tuple(each) for each in settled] == [("gec", "P-7", "vcs", "1340", 11, 6)]
+    finally:
+        await engine.dispose()
+
+
 def test_the_command_migrates(database_url: Callable[[str], str]) -> None:
     store_url = database_url("sqlite")
     command = [sys.executable, "-m", "soleclaim.cmd.main", "migrate", "--store", "lookup", "--database-url", store_url]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert "up to date" in done.stdout + done.stderr
     migrate.check(store_url, MIGRATIONS)
+
+
+async def test_the_command_files_again_what_the_release_before_filed(store_url: str) -> None:
+    migrate.upgrade(store_url, MIGRATIONS, revision="lookup_0008")
+    await run(
+        store_url,
+        "INSERT INTO project_description (description_id, registry, native_project_id, document, update_us) "
+        """VALUES (7, 'ccer', 'p', '{"name": "Shaxi Hydro"}', 0)""",
+        "INSERT INTO description_key (number, description_id) VALUES (1, 7)",
+    )
+    command = [sys.executable, "-m", "soleclaim.cmd.main", "migrate", "--store", "lookup", "--database-url", store_url]
+    told = [
+        (
+            await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, text=True, timeout=60)
+        ).stdout
+        for _ in range(2)
+    ]
+    assert ["1 descriptions filed again" in each for each in told] == [True, False]
+    engine = open_engine(store_url, pool_size=1)
+    try:
+        async with engine.connect() as connection:
+            numbers = (await connection.execute(text("SELECT number FROM description_key"))).scalars().all()
+    finally:
+        await engine.dispose()
+    assert set(numbers) == {
+        key_number(each) for each in keys_to_file(read_profile(Description("", name="Shaxi Hydro")))
+    }
 
 
 @pytest.mark.parametrize(
@@ -170,5 +228,5 @@ async def test_a_missing_folder_is_named() -> None:
 def test_a_database_of_another_store_is_left_alone(database_url: Callable[[str], str], store_kind: str) -> None:
     store_url = database_url(store_kind)
     migrate.upgrade(store_url, JOURNAL_MIGRATIONS)
-    with pytest.raises(SchemaFault, match=r"journal_0001.*another store"):
+    with pytest.raises(SchemaFault, match=r"journal_\d{4}.*another store"):
         upgrade(store_url)

@@ -312,11 +312,11 @@ class TestTwoPersons:
         assert sorted(map(str, reasons(answers))) == ["None", "Reason.REVIEW_CASE_DECIDED"]
 
 
-async def live_on(at: Bench, chance: random.Random, keys: list[ActivityKey]) -> None:
+async def live_on(at: Bench, chance: random.Random, keys: list[ActivityKey], registry: str = "ccer") -> None:
     """Acquire, release, begin, abort and commit at random."""
     for _ in range(25):
         key = await survivor(at, chance.choice(keys))
-        [answer] = await acquire(at, key, day=chance.randrange(6))
+        [answer] = await acquire(at, key, day=chance.randrange(6), registry=registry)
         if not isinstance(answer, Lock):
             continue
         step = chance.random()

@@ -51,12 +51,17 @@ async def test_two_registrations_that_contradict_each_other_do_not_both_join(ben
     first_read = asyncio.Event()
 
     async def register(registry: str, meter: str) -> Activity | DomainError:
-        async with bench.store.transaction() as transaction:
-            project = bench.project(shared, ("metering_point", meter), registry=registry)
-            (answer,) = await activities.register(transaction, [project])
+        project = bench.project(shared, ("metering_point", meter), registry=registry)
+        answers: list[Activity | DomainError] = []
+
+        async def work(transaction: Transaction) -> bytes:
+            answers[:] = await activities.register(transaction, [project])
             first_read.set()
             await asyncio.sleep(0.2)  # the other one comes while this one is not committed
-            return answer
+            return b""
+
+        await bench.store.once(bench.request_key(), work)
+        return answers[0]
 
     async def later() -> Activity | DomainError:
         await first_read.wait()

@@ -202,6 +202,7 @@ class TestRaces:
 
         async def open_case() -> None:
             async with bench.store.transaction() as transaction:
+                await transaction.bar_grants()
                 await transaction.open_review(bench.project(), [key], "alike")
                 opened.set()
                 await asyncio.sleep(0.2)
@@ -359,6 +360,71 @@ class TestDeciding:
         assert (await case_of(bench, case)).candidates == ()
         file = await decide(bench, case, DecisionKind.DIFFERENT)
         assert isinstance(file, ReviewFile)
+        assert await joined(bench, project) == file.case.stands_on
+
+    @pytest.mark.parametrize("kind", [DecisionKind.SAME, DecisionKind.DIFFERENT, DecisionKind.PART_OF])
+    async def test_what_registered_while_the_case_waited_is_decided_on_as_well(
+        self, bench: Bench, kind: DecisionKind
+    ) -> None:
+        """Else the project would stand apart from an activity that has an identifier of it."""
+        key, case, project = await contradicted(bench)
+        late = await joined(bench, bench.project(VCS, registry="ccer", name="Q"))
+        named = None if kind is DecisionKind.DIFFERENT else key
+        refused = await decide(bench, case, kind, named)
+        assert isinstance(refused, DomainError)
+        assert refused.reason is Reason.REVIEW_CASE_CHANGED
+        assert refused.variables["activities"] == f"activities/{make_activity_id('CN', late)}"
+        found = await case_of(bench, case)
+        assert (found.state, found.stands_on) == (ReviewState.OPEN, None)
+        assert {each.key for each in found.candidates} == {key, late}
+        assert reasons(await acquire(bench, late)) == [Reason.IDENTITY_UNDER_REVIEW]
+        file = await decide(bench, case, kind, named)
+        assert isinstance(file, ReviewFile)
+        assert file.case.stands_on is not None
+        async with bench.store.reading() as reader:
+            survivor = await reader.survivor_of(late)
+        assert survivor == (key if kind is DecisionKind.SAME else late)
+        assert await joined(bench, project) == file.case.stands_on
+
+    async def test_a_confirmation_sees_what_registered_since_the_proposal(self, bench: Bench) -> None:
+        one, other = await joined(bench, bench.project(FILING)), await joined(bench, bench.project(CODE))
+        await bench.issued(bench.claim(one))
+        case = await waiting(bench, bench.project(FILING, CODE, VCS, registry="gec"))
+        proposed = await decide(bench, case, DecisionKind.SAME, one)
+        assert isinstance(proposed, ReviewFile)
+        assert proposed.case.awaits_confirmation
+        late = await joined(bench, bench.project(VCS))
+
+        async def work(transaction: SqlTransaction) -> ReviewFile | DomainError:
+            return await reviews.confirm(transaction, default_bundle(), case, reason="复核", decider="operator/other")
+
+        assert reasons([await once(bench, work)]) == [Reason.REVIEW_CASE_CHANGED]
+        found = await case_of(bench, case)
+        assert not found.awaits_confirmation, "what is proposed was proposed without it"
+        assert {each.key for each in found.candidates} == {one, other, late}
+
+    async def test_what_was_sent_is_settled_against_whom_the_person_saw_and_no_other(self, bench: Bench) -> None:
+        """VCS was nobody's when the case was decided, and went to the project; it is another's since a split."""
+        key, case, project = await contradicted(bench)
+        file = await decide(bench, case, DecisionKind.DIFFERENT)
+        assert isinstance(file, ReviewFile)
+        assert file.case.stands_on is not None
+        own = file.case.stands_on
+        other = await joined(bench, bench.project(THIRD_FILING))
+        await bench.sql("UPDATE strong_identifier SET activity_key = :key WHERE scheme = 'vcs'", key=other)
+        assert await waiting(bench, project) == case
+        assert {each.key for each in (await case_of(bench, case)).candidates} == {own, other}
+        assert reasons(await acquire(bench, key)) == [None], "the one it was told apart from is left alone"
+
+    async def test_what_was_settled_stays_so_when_the_other_side_is_merged(self, bench: Bench) -> None:
+        key, case, project = await contradicted(bench)
+        file = await decide(bench, case, DecisionKind.DIFFERENT)
+        assert isinstance(file, ReviewFile)
+        other = await joined(bench, bench.project(("vcs", "77")))
+        merging = await waiting(bench, bench.project(CODE, ("vcs", "77"), registry="arb"))
+        assert isinstance(await decide(bench, merging, DecisionKind.SAME, other), ReviewFile)
+        async with bench.store.reading() as reader:
+            assert await reader.survivor_of(key) == other
         assert await joined(bench, project) == file.case.stands_on
 
     async def test_what_cannot_be_decided_changes_nothing(self, bench: Bench) -> None:

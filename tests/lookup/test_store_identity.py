@@ -196,16 +196,30 @@ async def test_a_unit_of_work_that_loses_an_identity_race_says_busy(bench: Bench
 async def test_a_review_case_is_opened_once_per_project(bench: Bench) -> None:
     project = bench.project(FILING, CODE, native_id="P-1")
     async with bench.store.transaction() as transaction:
+        await transaction.bar_grants()
         case = await transaction.open_review(project, [ActivityKey(2), ActivityKey(1)], "两个编码矛盾")
-        assert await transaction.open_review(project, [ActivityKey(9)], "again") == case
+        assert await transaction.open_review(project, [ActivityKey(1)], "again") == case
         assert await transaction.open_review(bench.project(), [], "other") != case
     async with bench.store.transaction() as transaction:
+        await transaction.bar_grants()
         assert await transaction.open_review(project, [], "later") == case
     [row] = await bench.sql("SELECT * FROM review_case WHERE case_id = :case", case=case)
     assert (row.registry, row.native_project_id, row.detail) == ("ccer", "P-1", "两个编码矛盾")
     assert json.loads(row.candidates) == [2, 1]
     assert json.loads(row.registration)["identifiers"] == [list(FILING), list(CODE)]
     assert [each.kind for each in await bench.events()] == [EventKind.REVIEW_OPENED] * 2
+
+
+@pytest.mark.parametrize("store_kind", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+async def test_bars_are_set_in_one_order_and_before_a_case_is_opened(bench: Bench) -> None:
+    """SQLite has one writer, whom nobody can meet."""
+    with pytest.raises(AssertionError, match="before anything is held"):
+        async with bench.store.transaction() as transaction:
+            await transaction.open_review(bench.project(), [], "alike")
+    async with bench.store.transaction() as transaction:
+        await transaction.bar_grants()
+        with pytest.raises(AssertionError, match="descriptions are barred before grants"):
+            await transaction.bar_descriptions()
 
 
 async def test_an_outcome_is_recorded_changed_and_left_alone(bench: Bench) -> None:

@@ -50,9 +50,24 @@ async def test_two_versions_of_one_issuance_are_no_answer() -> None:
         await walk((2, [issuance(1), replace(issuance(1), units=2)]))
 
 
+async def test_of_two_versions_on_one_page_neither_is_taken_and_the_others_are() -> None:
+    async def fetch(_: int) -> Page:
+        return 4, [issuance(1), issuance(2), replace(issuance(1), units=2), issuance(3)]
+
+    listed = reconciled(fetch)
+    assert [(await anext(listed)).native_issuance_id for _ in range(2)] == ["2", "3"]
+    with pytest.raises(NativeUnavailable, match="issuance 1 is listed in two versions"):
+        await anext(listed)
+
+
 async def test_more_rows_than_announced_are_no_answer() -> None:
     with pytest.raises(NativeUnavailable, match="1 issuances announced, 2 different"):
         await walk((1, [issuance(1), issuance(2)]), (3, [issuance(3)]))
+
+
+async def test_a_total_that_falls_on_the_way_is_no_answer() -> None:
+    with pytest.raises(NativeUnavailable, match="3 issuances announced, then 1"):
+        await walk((3, [issuance(1)]), (1, [issuance(1)]))
 
 
 async def test_fewer_rows_than_announced_are_no_answer() -> None:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from soleclaim.natives import transport
-from soleclaim.natives.transport import JsonTransport, Unclear
+from soleclaim.natives.answers import Unclear
+from soleclaim.natives.transport import Fields, JsonTransport
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -126,3 +127,66 @@ async def test_proxy_of_the_environment_is_ignored(server: str, monkeypatch: pyt
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     assert await ask(server, "/") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "kilowatts"),
+    [("500", 500_000), ("49.5", 49_500), (500, 500_000), (49.5, 49_500), ("0.001", 1), ("000500", 500_000)]
+    + [(other, 0) for other in (None, "", "500 MW", "1,000", "-5", "+5", "1e3", "5.", ".5", "49.5004", "5000000", "nan",
+                                "５００", True, [500], {"mw": 500}, float("inf"), 1e20)],
+)  # fmt: skip
+def test_a_capacity_that_cannot_be_read_exactly_is_not_known(written: object, kilowatts: int) -> None:
+    assert Fields({"capacityMw": written}).told_kilowatts("capacityMw") == kilowatts
+
+
+@pytest.mark.parametrize(
+    ("written", "told"), [(" 某公司 ", "某公司"), ("00000", "00000"), (5, ""), (None, ""), (["某公司"], "")]
+)
+def test_a_describing_text_that_is_none_is_not_known(written: object, told: str) -> None:
+    assert Fields({"owner": written}).told_text("owner") == told
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"), [(1234, 1234), ("1234", 1234), ("1,234", 1234), ("1234.00", 1234), ("007", 7), (0, 0)]
+)
+def test_a_whole_amount_is_read_exactly(value: object, amount: int) -> None:
+    assert Fields({"amount": value}).whole("amount") == amount
+
+
+@pytest.mark.parametrize(
+    "value", [1234.0, 1234.5, -1, True, None, "", "-1", "12,34", "1,2345", "1234,567", "1234.5", "1 234", "0x10", [1]]
+)
+def test_what_is_no_whole_amount_is_unclear(value: object) -> None:
+    with pytest.raises(Unclear, match="amount: "):
+        Fields({"amount": value}).whole("amount")
+
+
+@pytest.mark.parametrize(("value", "kilograms"), [("804.345", 804_345), ("1,804.3", 1_804_300), (7, 7_000)])
+def test_tonnes_become_kilograms_without_loss(value: object, kilograms: int) -> None:
+    assert Fields({"tonnes": value}).thousandths("tonnes") == kilograms
+
+
+@pytest.mark.parametrize("value", ["804.3456", 804.345, "-1.5", "1.804,3"])
+def test_tonnes_that_are_no_whole_kilograms_are_unclear(value: object) -> None:
+    with pytest.raises(Unclear, match="tonnes: "):
+        Fields({"tonnes": value}).thousandths("tonnes")
+
+
+@pytest.mark.parametrize("value", [20240301, 45352.0, "01/03/2024", "2024-02-30", None, ""])
+def test_a_day_that_is_no_text_or_could_be_another_is_unclear(value: object) -> None:
+    with pytest.raises(Unclear, match="day"):
+        Fields({"day": value}).day("day")
+
+
+def test_a_text_that_would_fill_a_whole_message_is_unclear() -> None:
+    for read in (Fields({"boundary": "全" * 10_001}).text, Fields({"boundary": "全" * 10_001}).optional_text):
+        with pytest.raises(Unclear, match="has 10001 characters"):
+            read("boundary")
+    assert Fields({"owner": "全" * 10_001}).told_text("owner") == ""
+
+
+@pytest.mark.parametrize("value", [12, "12", "0012 ", "00012", "００12"])
+def test_an_identifier_gets_back_no_zeros_that_it_lost(value: object) -> None:
+    assert Fields({"id": "0012"}).matching("id", "[0-9]{4}") == "0012"
+    with pytest.raises(Unclear, match="id is not"):
+        Fields({"id": value}).matching("id", "[0-9]{4}")

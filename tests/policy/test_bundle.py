@@ -1,6 +1,7 @@
 """Policy bundles: faults are named all at once; conflicts follow from attributes (design section 4)."""
 
 import hashlib
+from datetime import date
 from importlib import resources
 
 import pytest
@@ -27,6 +28,7 @@ base_units_per_unit = 1000
 attributes = ["REDUCTION"]
 basis = "D"
 [rules]
+[boundaries]
 """
 
 
@@ -73,6 +75,11 @@ def test_a_registry_issues_its_own_instruments() -> None:
     assert bundle.instruments_of("ccer") == ("CCER",)
     assert bundle.instruments_of("nobody") == ()
     assert {row.registry for row in bundle.instruments.values()} <= set(bundle.registries)
+
+
+def test_all_but_allowances_are_issued_on_measured_results() -> None:
+    allocated = {code for code, row in default_bundle().instruments.items() if not row.measured}
+    assert allocated == {"CEA", "SZEA", "SHEA", "BEA", "GDEA", "TJEA", "HBEA", "CQEA", "FJEA"}
 
 
 def test_every_entry_names_its_basis_and_both_languages() -> None:
@@ -147,8 +154,66 @@ def test_what_is_no_bundle_is_a_fault_and_nothing_else(content: bytes) -> None:
         read_bundle(content)
 
 
-@pytest.mark.parametrize("missing", ["version", "effective_from", "[rules]", "attributes ="])
+@pytest.mark.parametrize("missing", ["version", "effective_from", "[rules]", "[boundaries]", "attributes ="])
 def test_nothing_is_filled_in_by_default(missing: str) -> None:
     broken = "\n".join(line for line in SMALL.splitlines() if not line.startswith(missing))
     with pytest.raises(BundleFault, match="required"):
         read_bundle(broken.encode())
+
+
+def test_every_cap_and_market_has_a_boundary_rule_and_nothing_else_has() -> None:
+    """C4, C5: allowances and indicators, not credits and certificates."""
+    bundle = default_bundle()
+    covering = {row.registry for row in bundle.instruments.values() if row.attributes == ("CAP",)}
+    assert set(bundle.boundary_of) == covering
+    assert {row.scheme for row in bundle.boundaries.values()} == {"emission_trading", "energy_use"}
+
+
+@pytest.mark.parametrize(("instrument", "refused"), [("CCER", 2), ("CQCER", 2), ("CEA", 2), ("GEC", 0), ("GP-BJ", 0)])
+def test_a_boundary_is_closed_to_what_claims_room_under_a_cap(instrument: str, refused: int) -> None:
+    assert len(default_bundle().boundaries_against(instrument, date(2026, 11, 1))) == refused
+
+
+def test_a_boundary_rule_is_dated() -> None:
+    row = default_bundle().boundaries["source-inside-covered-boundary"]
+    ended = row.model_copy(update={"effective_to": date(2030, 1, 1)})
+    assert [ended.is_in_force(day) for day in (date(2023, 2, 14), row.effective_from, date(2029, 12, 31))] == [
+        False, True, True,
+    ]  # fmt: skip
+    assert not ended.is_in_force(date(2030, 1, 1))
+    assert default_bundle().boundaries_against("CCER", date(2020, 1, 1)) == ()
+
+
+def test_a_rule_that_the_gateway_applies_against_a_schemes_own_says_so() -> None:
+    """C5: Chongqing."""
+    row = default_bundle().boundaries["source-inside-covered-boundary"]
+    assert row.policy_override == ("CQCER",)
+    assert "policy_override" in row.en
+    assert "policy_override" in row.zh
+
+
+def test_faults_of_boundaries_are_named_all_at_once() -> None:
+    one = (
+        '[boundaries.{}]\nscheme = "energy_use"\nregistries = ["ccer", "gone"]\nattribute = "ROOM"\n'
+        'effective_from = 2026-01-01\npolicy_override = ["XYZ"]\nzh = "边界"\nen = "boundary"\nbasis = "R91"\n'
+    )
+    rule = '[rules.same]\nrequires = "no_other_application"\nzh = "同"\nen = "same"\nbasis = "R98"\n'
+    with pytest.raises(BundleFault) as fault:
+        read_bundle((SMALL + rule + one.format("same") + one.format("other")).encode())
+    for part in (
+        "boundaries.same: a rule has this id too",
+        "boundaries.same.registries: gone is not in the bundle",
+        "boundaries.other.attribute: ROOM is not in the bundle",
+        "boundaries.other.policy_override: XYZ is not in the bundle",
+        "registry ccer is named twice",
+    ):
+        assert part in str(fault.value)
+
+
+def test_an_exchange_settles_what_some_registry_issues() -> None:
+    """R8: green power moves the certificates of the centre."""
+    settling = {code: row.settles for code, row in default_bundle().registries.items() if row.settles}
+    assert settling == {"gp-bj": "gec", "gp-gz": "gec", "gp-nm": "gec"}
+    exchange = '[registries.gp]\nzh = "交易中心"\nen = "exchange"\nbasis = "R8"\nsettles = "gone"\n'
+    with pytest.raises(BundleFault, match=r"registries\.gp\.settles: gone issues nothing"):
+        read_bundle((SMALL + exchange).encode())

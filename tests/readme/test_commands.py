@@ -15,7 +15,19 @@ import pytest
 from soleclaim.cmd.main import soleclaim
 
 TOP: Final = Path(__file__).parents[2]
-PAGES: Final = (TOP / "README.md", TOP / "deploy" / "README.md", TOP / "src/soleclaim/identity/README.md")
+PAGES: Final = (
+    TOP / "README.md",
+    TOP / "deploy" / "README.md",
+    TOP / "src/soleclaim/identity/README.md",
+    TOP / "src/soleclaim/conformance/README.md",
+    TOP / "src/soleclaim/natives/README.md",
+    TOP / "src/soleclaim/natives/energyuse/README.md",
+    TOP / "src/soleclaim/history/README.md",
+    TOP / "src/soleclaim/natives/ets/README.md",
+    TOP / "src/soleclaim/natives/local/README.md",
+    TOP / "src/soleclaim/natives/archive/README.md",
+    TOP / "src/soleclaim/natives/greenpower/README.md",
+)
 PROGRAM: Final = Path(sys.executable).with_name("soleclaim")
 SHELLS: Final = {"", "bash", "console", "sh", "shell"}
 

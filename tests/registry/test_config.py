@@ -53,11 +53,11 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_a_registry_that_is_not_known_states_its_instrument(tmp_path: Path) -> None:
-    with pytest.raises(ConfigFault, match="state its instrument and base_unit"):
-        load_config(write(tmp_path, GOOD.replace('code = "gec"', 'code = "arb"')))
-    stated = 'code = "arb"\ninstrument = "ARB"\nbase_unit = "kgCO2e"'
+    with pytest.raises(ConfigFault, match="has no instrument of registry tigr: state instrument and base_unit"):
+        load_config(write(tmp_path, GOOD.replace('code = "gec"', 'code = "tigr"')))
+    stated = 'code = "tigr"\ninstrument = "TIGR"\nbase_unit = "kgCO2e"'
     config = load_config(write(tmp_path, GOOD.replace('code = "gec"', stated)))
-    assert config.registry.known_instrument() == Instrument("ARB", "kgCO2e", 1000)
+    assert config.registry.known_instrument() == Instrument("TIGR", "kgCO2e", 1000)
 
 
 def test_what_is_not_toml_is_told(tmp_path: Path) -> None:

@@ -112,26 +112,31 @@ def a_lock(number: int, state: LockState = LockState.ISSUING) -> lock_pb.Issuanc
     )
 
 
-async def test_many_locks_are_read_in_few_calls() -> None:
-    """Those not found among the locks in ISSUING are read one by one."""
+async def test_many_locks_are_read_by_their_names_in_few_calls() -> None:
+    """Also where an answer holds only the first of those asked for."""
 
     def answer(method: str, request: Any) -> object:
-        if method == "GetIssuanceLock":
-            return a_lock(int(request.name.removeprefix("issuanceLocks/")), LockState.ABORTED)
-        assert (request.registry, request.state) == ("gec", lock_pb.ISSUANCE_LOCK_STATE_ISSUING)
-        first = int(request.page_token or "1")
-        page = [a_lock(number) for number in range(first, first + 500) if number != 7]
-        return lock_pb.ListIssuanceLocksResponse(
-            issuance_locks=page, next_page_token=str(first + 500) if first < 1000 else ""
+        assert (method, len(request.names) <= 1000) == ("BatchGetIssuanceLocks", True)
+        numbers = [int(name.removeprefix("issuanceLocks/")) for name in request.names]
+        ended = {7: LockState.ABORTED}
+        return lock_pb.BatchGetIssuanceLocksResponse(
+            issuance_locks=[a_lock(number, ended.get(number, LockState.ISSUING)) for number in numbers[:600]]
         )
 
     lookup, client = gateway(answer)
-    found = await lookup.locks([f"issuanceLocks/{number}" for number in range(1000, 0, -1)])
-    assert found[0] == LockNow(LockState.ISSUING, 1100)
+    found = await lookup.locks([f"issuanceLocks/{number}" for number in range(1100, 0, -1)])
+    assert len(found) == 1100
     assert found[-7] == LockNow(LockState.ABORTED, 107)
-    assert sum(lock.is_issuing(1100 - index) for index, lock in enumerate(found)) == 999
-    assert client.calls == ["ListIssuanceLocks"] * 3 + ["GetIssuanceLock"]
-    assert await lookup.locks(["issuanceLocks/3"]) == [LockNow(LockState.ABORTED, 103)]
+    assert sum(lock.is_issuing(1200 - index) for index, lock in enumerate(found)) == 1099
+    assert len(client.calls) == 2
+    assert await lookup.locks([]) == []
+
+
+@pytest.mark.parametrize("told", [[], [a_lock(2)]], ids=["nothing", "another"])
+async def test_an_answer_about_other_locks_tells_nothing(told: list[lock_pb.IssuanceLock]) -> None:
+    lookup, _ = gateway(lambda *_: lock_pb.BatchGetIssuanceLocksResponse(issuance_locks=told))
+    with pytest.raises(LookupUnavailable):
+        await lookup.locks(["issuanceLocks/1"])
 
 
 async def test_locks_that_cannot_be_read_are_not_known() -> None:

@@ -116,6 +116,11 @@ async def test_a_request_id_with_other_content_is_refused(journal: SqlJournal, l
     assert refused.value.reason is Reason.REQUEST_ID_REUSED
 
 
+def test_the_hash_of_a_request_is_the_same_in_every_release() -> None:
+    """Repeats come across an upgrade."""
+    assert a_request().payload_hash == "c9174879b3c39526d523051c56d3b4fd75f974e75726402d3e2c66034b9f9aac"
+
+
 async def test_callers_cannot_disturb_each_other_with_request_ids(journal: SqlJournal, lease: Lease) -> None:
     first = await journal.accept(lease, a_request())
     assert await journal.accept(lease, a_request(caller="operator/desk", units=1)) != first
@@ -183,6 +188,20 @@ async def test_the_history_tells_every_change_and_cannot_be_changed(
             async with engine.begin() as connection:
                 await connection.execute(sa.text(statement))
     await engine.dispose()
+
+
+async def test_to_put_off_is_no_history_and_keeps_to_version_and_lease(journal: SqlJournal, lease: Lease) -> None:
+    (entry,) = await accepted(journal, lease, a_request())
+    later = replace(entry, attempts=1, next_try_time=entry.create_time + timedelta(hours=1))
+    (stored,) = await journal.put_off(lease, [later])
+    assert await journal.read(entry.issuance_id) == stored
+    assert (stored.version, stored.attempts, stored.next_try_time) == (2, 1, later.next_try_time)
+    assert [row.version for row in await journal.history(entry.issuance_id)] == [1]
+    with pytest.raises(JournalFault):
+        await journal.put_off(lease, [later])
+    await journal.release_lease(lease)
+    with pytest.raises(LeaseLost):
+        await journal.put_off(lease, [replace(stored, attempts=2)])
 
 
 # -- Lease -----------------------------------------------------------------------------------------------------------
@@ -262,6 +281,24 @@ async def test_lists_are_in_order_and_keep_to_all_conditions(journal: SqlJournal
     assert await listed(states=frozenset({IssuanceState.PENDING})) == [2, 3]
 
 
+async def test_entries_are_found_by_activity_or_project(journal: SqlJournal, lease: Lease) -> None:
+    entries = await accepted(journal, lease, a_request(size=5))
+    issued = [replace(entry, stage=Stage.ISSUED, activity=ACTIVITY) for entry in entries[:2]]
+    first, second = await journal.record(lease, issued, "commit done")
+    told = {IssuanceState.ISSUED, IssuanceState.PENDING}
+
+    async def found(*projects: str, **changed: Any) -> list[Entry]:
+        wanted: dict[str, Any] = {"activities": {ACTIVITY}, "period": MARCH, "states": told, "limit": 10} | changed
+        return await journal.find_entries(native_project_ids=set(projects), **wanted)
+
+    assert await found() == [first]
+    assert await found("项目2", "项目3") == [first, entries[2]]
+    assert await found("项目0", "项目2", activities=set()) == [first, entries[2]]
+    assert await found("项目2", limit=1) == await found("项目2", states={IssuanceState.ISSUED}) == [first]
+    assert await found("项目3", period=APRIL) == [second, entries[3]]
+    assert await found(activities=set()) == []
+
+
 async def test_due_are_the_unfinished_whose_time_has_come(journal: SqlJournal, lease: Lease) -> None:
     first = await accepted(journal, lease, a_request(size=2))
     second = await accepted(journal, lease, a_request(request_id="request-2"))
@@ -291,6 +328,23 @@ async def test_doubt_is_counted_from_its_begin(journal: SqlJournal, lease: Lease
     assert timedelta(minutes=59) < doubt.oldest_age < timedelta(minutes=61)
 
 
+async def test_what_waits_for_a_review_is_counted_and_comes_last(journal: SqlJournal, lease: Lease) -> None:
+    waiting = await accepted(journal, lease, a_request(size=2))
+    (doubtful,) = await accepted(journal, lease, a_request(request_id="request-2"))
+    refusal = Refusal.of(Reason.IDENTITY_UNDER_REVIEW, native_project_id="项目0", case="7")
+    long_ago = await journal.now() - timedelta(days=1)
+    held_up = [
+        replace(each, stage=Stage.UNDER_REVIEW, refusal=refusal, waits=1, next_try_time=long_ago) for each in waiting
+    ]
+    recorded = await journal.record(lease, held_up, "identity asked")
+    await journal.record(lease, [replace(doubtful, stage=Stage.UNKNOWN)], "doubt")
+    assert await journal.read_batch(waiting[0].batch_id) == recorded
+    assert await journal.under_review() == 2
+    assert await journal.due(10) == [doubtful.batch_id, waiting[0].batch_id]
+    reviewed = frozenset({IssuanceState.UNDER_REVIEW})
+    assert await journal.list_entries(after=IssuanceId(0), limit=9, states=reviewed) == recorded
+
+
 # -- Schema ----------------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +363,60 @@ def test_migrations_go_up_agree_with_the_tables_go_down_and_up_again(store_url: 
     db_migrate.check(store_url, MIGRATIONS)
     db_migrate.downgrade(store_url, MIGRATIONS, revision="base")
     migrate(store_url)
+
+
+async def test_of_what_the_release_before_accepted_the_settled_units_stand_for_those_asked_for(store_url: str) -> None:
+    migrate(store_url)
+    journal = SqlJournal(store_url, "gec")
+    try:
+        lease = await journal.take_lease("me", TTL)
+        assert lease is not None
+        (entry,) = await accepted(journal, lease, a_request(units=0))
+        (measured,) = await journal.record(lease, [replace(entry, stage=Stage.MEASURED, units=6)], "outcome recorded")
+        assert (await journal.read(entry.issuance_id), measured.ordered_units) == (measured, 0)
+    finally:
+        await journal.close()
+    db_migrate.downgrade(store_url, MIGRATIONS, revision="journal_0002")
+    migrate(store_url)
+    journal = SqlJournal(store_url, "gec")
+    try:
+        assert await journal.read(entry.issuance_id) == replace(measured, ordered_units=6)
+    finally:
+        await journal.close()
+
+
+async def test_a_journal_of_the_release_before_keeps_all_it_holds(store_url: str) -> None:
+    """The table is made anew on SQLite: its rows, its history, and what guards the history, must be there after it."""
+    migrate(store_url)
+    journal = SqlJournal(store_url, "gec")
+    lease = await journal.take_lease("me", TTL)
+    assert lease is not None
+    first, second = await accepted(journal, lease, a_request(size=2))
+    refusal = Refusal.of(Reason.IDENTITY_UNDER_REVIEW, native_project_id="项目0", case="7")
+    waiting = replace(first, stage=Stage.UNDER_REVIEW, refusal=refusal, waits=1)
+    (waiting,) = await journal.record(lease, [waiting], "identity asked")
+    history = await journal.history(first.issuance_id)
+    await journal.close()
+
+    db_migrate.downgrade(store_url, MIGRATIONS, revision="journal_0001")
+    migrate(store_url)
+
+    db_migrate.check(store_url, MIGRATIONS)
+    journal = SqlJournal(store_url, "gec")
+    try:
+        # The release before does not know the wait: it asks again.
+        asks_again = replace(waiting, stage=Stage.ACCEPTED, refusal=None, waits=0)
+        assert await journal.read_batch(first.batch_id) == [asks_again, second]
+        assert await journal.history(first.issuance_id) == history
+        await journal.record(lease, [replace(second, stage=Stage.UNDER_REVIEW)], "identity asked")
+    finally:
+        await journal.close()
+    engine = open_engine(store_url)
+    for statement in ("DELETE FROM issuance_history", "DELETE FROM issuance"):
+        async with engine.connect() as connection:
+            with pytest.raises(DBAPIError, match=r"append-only|FOREIGN KEY|foreign key"):
+                await connection.execute(sa.text(statement))
+    await engine.dispose()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@h/d", "sqlite+aiosqlite://", "sqlite:///x"])

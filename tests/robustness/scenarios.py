@@ -16,9 +16,13 @@ from typing import Final, TypeVar
 
 import pytest
 
+from soleclaim.api.common.v1 import types_pb2
+from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb
+from soleclaim.api.lookup.v1 import review_service_pb2 as review_pb
 from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.client import RegistryClient, RemoteRefusal, RemoteUnavailable
 from soleclaim.core.errors import Reason
+from soleclaim.core.identity import Caller, Role
 from soleclaim.rpc.status import from_status
 from tests.robustness.cells import Cell
 from tests.robustness.judge import FINAL, Demand, issuances, judge, native_records
@@ -28,6 +32,8 @@ from tests.robustness.world import LATE_S, REGISTRIES, Databases, Kind, Plant, R
 T = TypeVar("T")
 
 OPEN: Final = (pb.ISSUANCE_STATE_PENDING, pb.ISSUANCE_STATE_IN_DOUBT)
+UNSETTLED: Final = (*OPEN, pb.ISSUANCE_STATE_UNDER_REVIEW)
+"""Also what waits for a person: to be empty where every case is decided."""
 REACH_S: Final = 20.0
 """The longest time until an armed point is reached."""
 RIVAL_TRIES: Final = 4
@@ -95,6 +101,70 @@ async def at_rest(client: RegistryClient, states: Sequence["pb.IssuanceState.Val
             await asyncio.sleep(0.2)
 
 
+# -- Reviews ---------------------------------------------------------------------------------------------------------
+
+
+def registration(demand: Demand, number: int, project: str, *codes: str) -> activity_pb.RegisterActivityRequest:
+    """The demand's registry registers a project by hand; ``number`` within the demand."""
+    return activity_pb.RegisterActivityRequest(
+        request_id=f"{demand.request_id}:{number}"[:64],
+        native_project=activity_pb.NativeProjectRef(registry=demand.registry, native_project_id=project),
+        country="CN",
+        activity_type="wind",
+        display_name=f"风电场{demand.plant.number}",
+        time_zone="Asia/Shanghai",
+        identifiers=[types_pb2.Identifier(scheme="cn_project_code", value=code) for code in codes],
+    )
+
+
+async def open_case(world: World, demand: Demand) -> str:
+    """The review case that holds the demand's activity; opened, or found when it is there."""
+    plant = demand.plant
+    other = f"{plant.code[:-6]}9{plant.code[-5:]}"
+    async with world.dial_lookup(Caller(Role.REGISTRY, demand.registry)) as lookup:
+        first = registration(demand, 1, plant.project(demand.registry), plant.code)
+        await lookup.call(lookup.activities.RegisterActivity, first)
+        second = registration(demand, 2, f"other-{plant.number}", plant.code, other)
+        with pytest.raises(RemoteRefusal) as refused:
+            await lookup.call(lookup.activities.RegisterActivity, second)
+    return f"reviewCases/{refused.value.variables['case']}"
+
+
+def decision(demand: Demand, case: str) -> review_pb.DecideReviewCaseRequest:
+    """The other project is another plant: the demand's activity is free."""
+    return review_pb.DecideReviewCaseRequest(
+        request_id=f"{demand.request_id}:3"[:64],
+        name=case,
+        kind=review_pb.REVIEW_DECISION_KIND_DIFFERENT,
+        reason="现场核实",
+    )
+
+
+async def ask_until_it_waits(client: RegistryClient, demand: Demand) -> list[Demand]:
+    """Ask until the adapter says that it waits for a review; the requests this took."""
+    waits = asyncio.Event()
+    asking = asyncio.create_task(ask_until(client, demand, waits))
+    project = demand.plant.project(demand.registry)
+    async with asyncio.timeout(REACH_S):
+        while not waits.is_set():
+            with contextlib.suppress(RemoteUnavailable):
+                found = await issuances(client, pb.ISSUANCE_STATE_UNDER_REVIEW)
+                if any(each.native_project_id == project for each in found):
+                    waits.set()
+            await asyncio.sleep(0.1)
+    return await asking
+
+
+async def have_decided_while_it_waits(world: World, demand: Demand) -> list[Demand]:
+    """An adapter is killed with a request that waits, then the case is decided: what the next adapter finds."""
+    case = await open_case(world, demand)
+    async with clean_adapter(world, demand.registry) as (_, client):
+        asked = await ask_until_it_waits(client, demand)
+    async with world.dial_lookup() as lookup:
+        await lookup.call(lookup.reviews.DecideReviewCase, decision(demand, case))
+    return asked
+
+
 @contextlib.asynccontextmanager
 async def clean_adapter(world: World, registry: Registry) -> AsyncIterator[tuple[Process, RegistryClient]]:
     """An adapter with nothing armed."""
@@ -111,7 +181,7 @@ async def close(world: World, demands: Sequence[Demand], *, rivals: bool = True)
         for registry in REGISTRIES:
             _, clients[registry] = await stack.enter_async_context(clean_adapter(world, registry))
         try:
-            await asyncio.gather(*(at_rest(client) for client in clients.values()))
+            await asyncio.gather(*(at_rest(client, UNSETTLED) for client in clients.values()))
         except TimeoutError:
             left = [each for client in clients.values() for each in await issuances(client) if each.state not in FINAL]
             return [f"not settled {SETTLE_S} s after the restart: {each}" for each in left]

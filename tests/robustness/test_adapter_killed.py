@@ -18,6 +18,7 @@ from tests.robustness.scenarios import (
     at_rest,
     clean_adapter,
     close,
+    have_decided_while_it_waits,
     plants_for,
 )
 from tests.robustness.world import REGISTRIES, Databases, Kind, Plant, Registry, World, world
@@ -50,8 +51,11 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
         cells = [cell for cell in plants if (cell.registry, cell.moment) == (registry, moment)]
         for cell in cells:
             await at.set_fault(registry, cell.fault)
-            adapter = await at.start_adapter(registry, f"kill:registry.{cell.place}.{cell.moment}")
             demand = Demand(plants[cell], registry, cell.request_id)
+            if cell.waits:
+                *before, demand = await have_decided_while_it_waits(at, demand)
+                demands += before
+            adapter = await at.start_adapter(registry, f"kill:registry.{cell.place}.{cell.moment}")
             async with at.dial(adapter) as client:
                 demands += await ask_until(client, demand, adapter.ended)
             complaints[cell] = [] if adapter.ended.is_set() else [f"{cell}: never reached: {demands[-1].told}"]

@@ -23,7 +23,8 @@ from tests.robustness.world import ACTIVE, REGISTRIES, Databases, Kind, Plant, R
 # The first test of the module waits for all of its cells, on a busy machine for long.
 pytestmark = pytest.mark.timeout(900)
 
-CELLS = around_steps([(False, "settled"), (True, "taken")])
+# Not around what only reads: a process that wakes there finds its lease gone, as anywhere.
+CELLS = [cell for cell in around_steps([(False, "settled"), (True, "taken")]) if not cell.waits]
 TRIES = 8
 SPARE = 40
 AWAKE_S = 0.4

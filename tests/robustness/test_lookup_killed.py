@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,23 +11,31 @@ import pytest
 
 from soleclaim.api.common.v1 import types_pb2
 from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb
+from soleclaim.api.lookup.v1 import coverage_service_pb2 as coverage_pb
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
 from soleclaim.api.lookup.v1 import review_service_pb2 as review_pb
-from soleclaim.client import RemoteRefusal, RemoteUnavailable
+from soleclaim.api.lookup.v1 import settlement_service_pb2 as settlement_pb
+from soleclaim.client import RemoteUnavailable
 from soleclaim.core.identity import Caller, Role
 from soleclaim.rpc.parse import to_interval
 from tests.robustness.cells import ACROSS, KINDS, Cell, mutations, parameters
 from tests.robustness.judge import Demand
 from tests.robustness.processes import Process, Processes
 from tests.robustness.scenarios import (
+    OPEN,
     REACH_S,
+    UNSETTLED,
     Complaints,
     Runs,
     ask_until,
+    ask_until_it_waits,
     at_rest,
     clean_adapter,
     close,
+    decision,
+    open_case,
     plants_for,
+    registration,
 )
 from tests.robustness.world import (
     DECLARED,
@@ -45,9 +54,10 @@ from tests.robustness.world import (
 pytestmark = pytest.mark.timeout(900)
 
 _FLOW: Final = (
-    "RegisterActivity", "RecordOutcome", "AcquireIssuanceLock", "BeginIssuance", "CommitIssuance", "AbortIssuance",
+    "DecideReviewCase", "RegisterActivity", "RecordOutcome", "AcquireIssuanceLock", "BeginIssuance", "CommitIssuance",
+    "AbortIssuance",
 )  # fmt: skip
-"""In the order of an issuance. Whatever else the protos have comes after, and must be called here by hand."""
+"""In the order of an issuance that waits for a decision; what no issuance calls is called here by hand."""
 
 CELLS = [
     Cell(kind, registry, late, method, moment)
@@ -71,79 +81,138 @@ def fault_for(cell: Cell) -> str | None:
     return "late_work" if cell.late else None
 
 
-def registration(cell: Cell, plant: Plant, number: int, project: str, *codes: str) -> Any:
-    return activity_pb.RegisterActivityRequest(
-        request_id=f"{cell.request_id}:{number}"[:64],
-        native_project=activity_pb.NativeProjectRef(registry=cell.registry, native_project_id=project),
-        country="CN",
-        activity_type="wind",
-        display_name=f"风电场{plant.number}",
-        time_zone="Asia/Shanghai",
-        identifiers=[types_pb2.Identifier(scheme="cn_project_code", value=code) for code in codes],
-    )
-
-
-async def decide_by_hand(at: World, cell: Cell, plant: Plant, killed: Process | None) -> Any:
-    """Open a review case and decide it as an operator would; ``killed``: the lookup that this is to kill."""
-    other = f"{plant.code[:-6]}9{plant.code[-5:]}"
-    async with at.dial_lookup(Caller(Role.REGISTRY, cell.registry)) as lookup:
-        first = registration(cell, plant, 1, plant.project(cell.registry), plant.code)
-        await lookup.call(lookup.activities.RegisterActivity, first)
-        try:
-            second = registration(cell, plant, 2, f"other-{plant.number}", plant.code, other)
-            await lookup.call(lookup.activities.RegisterActivity, second)
-        except RemoteRefusal as refusal:
-            case = f"reviewCases/{refusal.variables['case']}"
-    decide = review_pb.DecideReviewCaseRequest(
-        request_id=f"{cell.request_id}:3"[:64],
-        name=case,
-        kind=review_pb.REVIEW_DECISION_KIND_DIFFERENT,
-        reason="现场核实",
-    )
-    async with at.dial_lookup() as lookup:
-        if killed is None:
-            return await lookup.call(lookup.reviews.DecideReviewCase, decide)
-        with contextlib.suppress(RemoteUnavailable):
-            await lookup.call(lookup.reviews.DecideReviewCase, decide, timeout_s=2)
+async def until_killed(killed: Process, calling: Awaitable[Any]) -> None:
+    """Wait until the lookup dies of a call, for at most ``REACH_S``; what it answers does not count."""
+    call = asyncio.ensure_future(calling)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(killed.ended.wait(), REACH_S)
+    call.cancel()
+    with contextlib.suppress(asyncio.CancelledError, RemoteUnavailable):
+        await call
+
+
+async def as_operator(at: World, method: str, request: Any, killed: Process | None) -> Any:
+    """Send what the lookup ``killed`` dies of; ``None``: it lives, and its answer counts."""
+    async with at.dial_lookup() as lookup:
+        call = getattr(lookup.reviews, method)
+        if killed is None:
+            return await lookup.call(call, request)
+        await until_killed(killed, lookup.call(call, request, timeout_s=REACH_S))
     return None
 
 
-async def release_by_hand(at: World, cell: Cell, plant: Plant, killed: Process | None) -> Any:
+async def decide_by_hand(at: World, demand: Demand, killed: Process | None) -> Any:
+    """Decide the case for which the demand waits."""
+    decide = decision(demand, await open_case(at, demand))
+    return await as_operator(at, "DecideReviewCase", decide, killed)
+
+
+async def reopen_by_hand(at: World, demand: Demand, killed: Process | None) -> Any:
+    """Decide a case and open it again: of a plant beside, for the open case would hold the demand."""
+    beside = replace(demand, plant=Plant(demand.plant.number + 50_000))
+    decide = decision(beside, await open_case(at, beside))
+    async with at.dial_lookup() as lookup:
+        await lookup.call(lookup.reviews.DecideReviewCase, decide)
+    request_id = f"{demand.request_id}:4"[:64]
+    reopen = review_pb.ReopenReviewCaseRequest(request_id=request_id, name=decide.name, reason="裁定有误")
+    return await as_operator(at, "ReopenReviewCase", reopen, killed)
+
+
+async def split_by_hand(at: World, demand: Demand, killed: Process | None) -> Any:
+    """Register a second project on an activity and take it off again."""
+    registry, plant = demand.registry, demand.plant
+    first = registration(demand, 1, plant.project(registry), plant.code)
+    second = registration(demand, 2, f"other-{plant.number}", plant.code)
+    async with at.dial_lookup(Caller(Role.REGISTRY, registry)) as lookup:
+        for request in (first, second):
+            activity = await lookup.call(lookup.activities.RegisterActivity, request)
+    split = review_pb.SplitActivityRequest(
+        request_id=f"{demand.request_id}:3"[:64],
+        activity=activity.name,
+        native_projects=[second.native_project],
+        reason="现场核实为两处",
+    )
+    return await as_operator(at, "SplitActivity", split, killed)
+
+
+async def release_by_hand(at: World, demand: Demand, killed: Process | None) -> Any:
     """Acquire and release as the registry itself would; ``killed``: the lookup that this is to kill."""
-    caller = Caller(Role.REGISTRY, cell.registry)
-    register = registration(cell, plant, 1, plant.project(cell.registry), plant.code)
+    registry, plant = demand.registry, demand.plant
+    caller = Caller(Role.REGISTRY, registry)
+    register = registration(demand, 1, plant.project(registry), plant.code)
     async with at.dial_lookup(caller) as lookup:
         activity = await lookup.call(lookup.activities.RegisterActivity, register)
         acquire = lock_pb.AcquireIssuanceLockRequest(
-            request_id=f"{cell.request_id}:2"[:64],
-            registry=cell.registry,
-            instrument=cell.registry.upper(),
+            request_id=f"{demand.request_id}:2"[:64],
+            registry=registry,
+            instrument=registry.upper(),
             activity=activity.name,
             period=to_interval(PERIOD),
-            units=UNITS[cell.registry],
+            units=UNITS[registry],
             reference=f"by-hand-{plant.number}",
             declaration=DECLARED,
         )
         lock = await lookup.call(lookup.locks.AcquireIssuanceLock, acquire)
         release = lock_pb.ReleaseIssuanceLockRequest(
-            request_id=f"{cell.request_id}:3"[:64], name=lock.name, fencing_token=lock.fencing_token
+            request_id=f"{demand.request_id}:3"[:64], name=lock.name, fencing_token=lock.fencing_token
         )
         if killed is None:
             return await lookup.call(lookup.locks.ReleaseIssuanceLock, release)
-        with contextlib.suppress(RemoteUnavailable):
-            await lookup.call(lookup.locks.ReleaseIssuanceLock, release, timeout_s=2)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(killed.ended.wait(), REACH_S)
-        return None
+        await until_killed(killed, lookup.call(lookup.locks.ReleaseIssuanceLock, release, timeout_s=REACH_S))
+    return None
 
 
-BY_HAND: Final[dict[str, tuple[Callable[[World, Cell, Plant, Process | None], Awaitable[Any]], int]]] = {
-    "ReleaseIssuanceLock": (release_by_hand, lock_pb.ISSUANCE_LOCK_STATE_RELEASED),
-    "DecideReviewCase": (decide_by_hand, review_pb.REVIEW_CASE_STATE_DECIDED),
+async def cover_by_hand(at: World, demand: Demand, killed: Process | None) -> Any:
+    """State coverage as a registry with a cap would; ``killed``: the lookup that this is to kill.
+
+    Of another plant than the registry issues for: no cap shall stand in the way of the demand.
+    """
+    plant, name = demand.plant, f"{demand.registry}-{demand.plant.number}"
+    unit = registration(demand, 1, f"unit-{name}", f"{plant.code[:-6]}8{plant.code[-5:]}")
+    unit.ClearField("request_id")
+    unit.native_project.registry = "cea"
+    record = coverage_pb.RecordCoverageRequest(
+        request_id=f"{demand.request_id}:3"[:64],
+        statement_id=f"statement-{name}",
+        unit=unit,
+        boundary="全厂",
+        period=to_interval(PERIOD),
+    )
+    async with at.dial_lookup(Caller(Role.REGISTRY, "cea")) as lookup:
+        if killed is None:
+            return await lookup.call(lookup.coverage.RecordCoverage, record)
+        await until_killed(killed, lookup.call(lookup.coverage.RecordCoverage, record, timeout_s=REACH_S))
+    return None
+
+
+async def settle_by_hand(at: World, demand: Demand, killed: Process | None) -> Any:
+    """Settle green power as an exchange would, of certificates that nobody issued; ``killed``: as above."""
+    record = settlement_pb.RecordSettlementRequest(
+        request_id=f"{demand.request_id}:3"[:64],
+        native_project=activity_pb.NativeProjectRef(registry="gp-bj", native_project_id=demand.plant.project("gec")),
+        settlement_id=f"line-{demand.registry}-{demand.plant.number}",
+        contract="BJGP2025000001",
+        period=to_interval(PERIOD),
+        energy_kwh=1_000,
+        buyer_code="91110000100003962T",
+        blocks=[types_pb2.UnitBlock(series=f"never-{demand.registry}-{demand.plant.number}", start=1, end=1)],
+    )
+    async with at.dial_lookup(Caller(Role.REGISTRY, "gp-bj")) as lookup:
+        if killed is None:
+            return await lookup.call(lookup.settlements.RecordSettlement, record)
+        await until_killed(killed, lookup.call(lookup.settlements.RecordSettlement, record, timeout_s=REACH_S))
+    return None
+
+
+BY_HAND: Final[dict[str, tuple[Callable[[World, Demand, Process | None], Awaitable[Any]], str, int]]] = {
+    "ReleaseIssuanceLock": (release_by_hand, "state", lock_pb.ISSUANCE_LOCK_STATE_RELEASED),
+    "DecideReviewCase": (decide_by_hand, "state", review_pb.REVIEW_CASE_STATE_DECIDED),
+    "ReopenReviewCase": (reopen_by_hand, "state", review_pb.REVIEW_CASE_STATE_OPEN),
+    "SplitActivity": (split_by_hand, "state", review_pb.ACTIVITY_SPLIT_STATE_DONE),
+    "RecordCoverage": (cover_by_hand, "in_force", True),
+    "RecordSettlement": (settle_by_hand, "state", settlement_pb.SETTLEMENT_STATE_UNKNOWN_CERTIFICATES),
 }
-"""What no issuance calls, and the state it ends in."""
+"""What no issuance calls, and the field of its answer that says what it ends in."""
 
 
 async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -> tuple[Complaints, list[Demand]]:
@@ -157,23 +226,28 @@ async def kill_chain(at: World, registry: Registry, plants: dict[Cell, Plant]) -
                 lookup = await at.start_lookup(f"kill:lookup.{cell.place}.{cell.moment}")
                 demand = Demand(plants[cell], registry, cell.request_id)
                 if cell.place in BY_HAND:
-                    by_hand, _ = BY_HAND[cell.place]
-                    await by_hand(at, cell, plants[cell], lookup)
-                    demands.append(demand)
+                    by_hand, _, _ = BY_HAND[cell.place]
+                    asked = [demand]
+                    if cell.place == "DecideReviewCase":
+                        await open_case(at, demand)
+                        asked = await ask_until_it_waits(client, demand)
+                    await by_hand(at, demand, lookup)
+                    demands += asked
                 else:
                     demands += await ask_until(client, demand, lookup.ended)
                 complaints[cell] = [] if lookup.ended.is_set() else [f"{cell}: never reached: {demands[-1].told}"]
                 await lookup.kill()
             # What is left must not come past the points of the next round.
             lookup = await at.start_lookup()
-            await at_rest(client)
+            await at_rest(client, UNSETTLED if moment == "committed" else OPEN)
             if moment != ACROSS[-1]:
                 await lookup.kill()
         for cell, plant in plants.items():
             if cell.place in BY_HAND:
-                by_hand, state = BY_HAND[cell.place]
-                answers = [await by_hand(at, cell, plant, None) for _ in range(2)]
-                if answers[0] is None or answers[0] != answers[1] or answers[0].state != state:
+                by_hand, field, ended = BY_HAND[cell.place]
+                demand = Demand(plant, registry, cell.request_id)
+                answers = [await by_hand(at, demand, None) for _ in range(2)]
+                if answers[0] is None or answers[0] != answers[1] or getattr(answers[0], field) != ended:
                     complaints[cell].append(f"repeated: {answers}")
         if adapter.ended.is_set():
             raise AssertionError(adapter.tail())

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.client import LookupClient, RegistryClient, TlsFiles
 from soleclaim.core.identity import Caller, Role
 from soleclaim.natives.civil import CHINA, period_of_month
+from soleclaim.parts.process import free_port
 from soleclaim.rpc.certs import issue_certificate, make_authority
 from soleclaim.rpc.parse import to_interval
 from tests.robustness.processes import Process, Processes
@@ -170,6 +170,7 @@ class World:
             poll_s = {self.poll_s}
             first_pause_s = 0.1
             longest_pause_s = {self.longest_pause_s}
+            longest_review_pause_s = {self.longest_pause_s}
             batches_at_once = 32
             """
         if tls:
@@ -261,15 +262,6 @@ class World:
             except psycopg.errors.LockNotAvailable:
                 return False
         return True
-
-
-def free_port() -> int:
-    """A port below those that the system gives away by itself, so that a restarted process finds it free again."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @contextlib.asynccontextmanager

@@ -11,9 +11,10 @@ from soleclaim.api.lookup.v1 import registry_directory_service_pb2 as directory
 from soleclaim.api.lookup.v1 import registry_directory_service_pb2_grpc as directory_grpc
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.rpc.calls import remaining_s, trace_id, unbound
-from soleclaim.rpc.channel import retried_methods
+from soleclaim.rpc.channel import open_channel, retried_methods
 from soleclaim.rpc.limits import KEEPALIVE_TIME_MS, MIN_PING_INTERVAL_MS
 from soleclaim.rpc.status import from_call
+from tests.rpc.conftest import GEC
 
 if TYPE_CHECKING:
     from tests.rpc.conftest import Harness
@@ -154,6 +155,21 @@ async def test_a_call_that_fails_once_succeeds_by_itself(harness: "Harness") -> 
     _, port = await harness.serve()
     await directory_grpc.RegistryDirectoryServiceStub(await harness.channel(port)).ListRegistries(LIST)
     assert counted == 2
+
+
+async def test_a_new_client_does_not_wait_with_one_that_found_no_server(harness: "Harness") -> None:
+    server, port = await harness.serve(tls=None, plaintext_on_loopback=True)
+    await server.stop()
+    target = f"127.0.0.1:{port}"
+    async with open_channel(target, None, caller=GEC) as before, asyncio.timeout(30):
+        # By then it waits more than two seconds between its tries to connect, longer than a call is tried again.
+        stub, waits_from = directory_grpc.RegistryDirectoryServiceStub(before), time.monotonic() + 4.9
+        while time.monotonic() < waits_from:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.ListRegistries(LIST)
+        await harness.serve(tls=None, plaintext_on_loopback=True, port=port)
+        async with open_channel(target, None, caller=GEC) as after:
+            await directory_grpc.RegistryDirectoryServiceStub(after).GetRegistryEntry(GET)
 
 
 def test_what_is_run_again_is_a_read_or_protected_by_a_request_id() -> None:

@@ -241,6 +241,18 @@ def test_page_tokens_belong_to_their_query() -> None:
         assert "another query" in told(faults)[0][1]
 
 
+def test_a_position_may_have_several_numbers() -> None:
+    faults = Faults()
+    token = encode_page_token("h", 1, 0, INT64_MAX)
+    assert faults.page_position("page_token", token, "h", 3) == (1, 0, INT64_MAX)
+    assert not faults.any()
+    for numbers in (1, 2, 4):
+        assert faults.page_position("page_token", token, "h", numbers) is None
+    assert [text for _, text in told(faults)] == [
+        "is no page token; pass the next_page_token of the response before, unchanged"
+    ] * 3
+
+
 @pytest.mark.parametrize(
     "token", ["x", "%%%%", "é", "A" * 24, "A" * 1_000_000, encode_page_token("h", 1) + "AAAA", "AQ=="]
 )

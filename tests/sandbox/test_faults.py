@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from soleclaim.sandbox.faults import CALL_FAULTS, LIST_FAULTS
+from soleclaim.sandbox.faults import FAULTS
 
 PAGE = "/api/v1/issuances?page=1&size=1"
 
@@ -19,8 +19,15 @@ def test_fault_is_used_up_and_its_hits_are_shown(gec: httpx.Client) -> None:
         "hits": 2,
         "delay_s": 0.2,
         "after_work": False,
+        "method": "",
     }
     assert gec.get("/_faults").json() == {"faults": [expected]}
+
+
+def test_fault_of_another_method_does_not_strike(gec: httpx.Client) -> None:
+    gec.post("/_faults", json={"fault": "error_500", "path": "/api/v1/issuances", "method": "POST"})
+    assert gec.get(PAGE).status_code == 200
+    assert gec.post("/api/v1/issuances", json={"orders": []}).status_code == 500
 
 
 def test_fault_of_another_path_does_not_strike(gec: httpx.Client) -> None:
@@ -79,6 +86,6 @@ def test_fault_that_is_not_understood_is_refused(gec: httpx.Client, wrong: dict[
 
 def test_every_fault_can_be_set_on_every_stand_in(gec: httpx.Client, ccer: httpx.Client) -> None:
     for http in (gec, ccer):
-        for name in sorted(CALL_FAULTS | LIST_FAULTS):
+        for name in sorted(FAULTS):
             http.post("/_faults", json={"fault": name}).raise_for_status()
-        assert len(http.get("/_faults").json()["faults"]) == 12
+        assert len(http.get("/_faults").json()["faults"]) == 19

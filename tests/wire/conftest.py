@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 from soleclaim.api.common.v1.types_pb2 import BASE_UNIT_KWH, Declaration, Identifier, UnitBlock
 from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb2
 from soleclaim.api.lookup.v1 import event_service_pb2 as event_pb2
+from soleclaim.api.lookup.v1 import history_service_pb2 as history_pb2
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb2
 from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
 from soleclaim.client import LookupClient, RemoteRefusal
@@ -46,7 +47,11 @@ OPERATOR = Caller(Role.OPERATOR, "ops")
 SECOND_OPERATOR = Caller(Role.OPERATOR, "second")
 REGULATOR = Caller(Role.REGULATOR, "mee")
 CCER, GEC, ARB = (Caller(Role.REGISTRY, code) for code in ("ccer", "gec", "arb"))
-INSTRUMENTS = {"ccer": "CCER", "gec": "GEC", "arb": "ARBOC"}
+CEA, BEA, EUR_ZJ, CQCER = (Caller(Role.REGISTRY, code) for code in ("cea", "bea", "eur-zj", "cqcer"))
+GP_BJ, GP_GZ, PANDA = (Caller(Role.REGISTRY, code) for code in ("gp-bj", "gp-gz", "panda"))
+INSTRUMENTS = {
+    "ccer": "CCER", "gec": "GEC", "arb": "ARBOC", "cea": "CEA", "bea": "BEA", "eur-zj": "EUR-ZJ", "cqcer": "CQCER",
+}  # fmt: skip
 DECLARED = Declaration(no_other_application=True, no_claim_after_transfer=True)
 DAY_0 = datetime(2025, 1, 1, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -94,6 +99,23 @@ def project(registry: str, *identifiers: tuple[str, str], **changed: Any) -> Any
         "identifiers": [Identifier(scheme=scheme, value=value) for scheme, value in identifiers],
     }
     return activity_pb2.RegisterActivityRequest(**fields | changed)
+
+
+def past(registry: str, period: Interval, *identifiers: tuple[str, str], **changed: Any) -> Any:
+    """An ImportIssuanceRequest that is right but for what is changed of the issuance."""
+    native_id = fresh("past")
+    fields: dict[str, Any] = {
+        "instrument": INSTRUMENTS[registry],
+        "period": period,
+        "units": 10,
+        "native_issuance_id": native_id,
+        "blocks": [UnitBlock(series=native_id, start=1, end=10)],
+    }
+    return history_pb2.ImportIssuanceRequest(
+        request_id=fresh(),
+        project=project(registry, *(identifiers or (meter(),)), request_id=""),
+        issuance=history_pb2.HistoricIssuance(**fields | changed),
+    )
 
 
 def meter() -> tuple[str, str]:
@@ -178,7 +200,17 @@ class Party:
     async def __call__(self, method: str, request: Any) -> Any:
         """Call a unary method by its name."""
         client = self.client
-        stubs = (client.locks, client.activities, client.outcomes, client.directory, client.reviews)
+        stubs = (
+            client.locks,
+            client.activities,
+            client.outcomes,
+            client.directory,
+            client.reviews,
+            client.coverage,
+            client.history,
+            client.disputes,
+            client.settlements,
+        )
         stub = next(found for each in stubs if (found := getattr(each, method, None)) is not None)
         return await client.call(stub, request)
 
@@ -322,7 +354,22 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority and a certificate per caller."""
     path = tmp_path_factory.mktemp("certificates")
     make_authority(path)
-    for caller in (LOOKUP, OPERATOR, SECOND_OPERATOR, REGULATOR, CCER, GEC, ARB):
+    for caller in (
+        LOOKUP,
+        OPERATOR,
+        SECOND_OPERATOR,
+        REGULATOR,
+        CCER,
+        GEC,
+        ARB,
+        CEA,
+        BEA,
+        EUR_ZJ,
+        CQCER,
+        GP_BJ,
+        GP_GZ,
+        PANDA,
+    ):
         issue_certificate(path, caller)
     return path
 
@@ -396,6 +443,25 @@ async def ccer(wire: Wire) -> Party:
 @pytest.fixture
 async def gec(wire: Wire) -> Party:
     return await wire.party(GEC)
+
+
+async def run_command(wire: Wire, *arguments: str, by: Caller | None = OPERATOR) -> tuple[int, str]:
+    """`soleclaim …` as ``by`` (``None``: a verb that asks nobody); exit code and what it printed."""
+    asking: list[str] = []
+    if by is not None:
+        files = wire.files(by)
+        asking = [
+            "--lookup", f"localhost:{wire.port}", "--authority", str(files.authority),
+            "--certificate", str(files.certificate), "--key", str(files.key),
+        ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "soleclaim.cmd.main", *arguments, *asking,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert b"Traceback" not in err
+    assert process.returncode is not None
+    return process.returncode, (out + err).decode()
 
 
 @dataclass

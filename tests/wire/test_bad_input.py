@@ -492,13 +492,25 @@ BATCHES: Final = {
 def test_every_batch_form_of_the_api_is_tried() -> None:
     files = (lock_pb2.DESCRIPTOR, activity_pb2.DESCRIPTOR, outcome_pb2.DESCRIPTOR, directory_pb2.DESCRIPTOR)
     methods = {each.name for file in files for one in file.services_by_name.values() for each in one.methods}
-    assert {name for name in methods if name.startswith("Batch")} == set(BATCHES)
+    assert {name for name in methods if name.startswith("Batch")} == {*BATCHES, "BatchGetIssuanceLocks"}
 
 
 @on_sqlite
 async def test_a_batch_holds_one_to_a_thousand_items(ccer: Party) -> None:
     for method, (batch, item) in BATCHES.items():
         await holds_one_to_a_thousand(ccer, method, batch, item)
+
+
+@on_sqlite
+async def test_one_to_a_thousand_locks_are_read_by_name(ccer: Party) -> None:
+    for names, faults in (
+        ([], [("names.size", "is 0; must lie between 1 and 1000")]),
+        (["issuanceLocks/1"] * 1001, [("names.size", "is 1001; must lie between 1 and 1000")]),
+        (["issuanceLocks/1", "1"], [("names[1]", "must be issuanceLocks/{number}, as the lookup gave it")]),
+    ):
+        request = lock_pb2.BatchGetIssuanceLocksRequest(names=names)
+        refusal = await refused(ccer("BatchGetIssuanceLocks", request), Reason.INVALID_REQUEST)
+        assert violations(refusal) == faults
 
 
 async def holds_one_to_a_thousand(ccer: Party, method: str, batch: Any, item: Any) -> None:

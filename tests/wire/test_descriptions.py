@@ -7,9 +7,18 @@ from typing import Any
 import pytest
 from google.type.latlng_pb2 import LatLng
 
+from soleclaim.api.common.v1.types_pb2 import Identifier
 from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb2
+from soleclaim.api.lookup.v1 import review_service_pb2 as review_pb2
 from soleclaim.core.errors import Reason
-from tests.wire.conftest import REGULATOR, Party, Wire, project, refused, violations
+from tests.wire.conftest import OPERATOR, REGULATOR, Party, Wire, fresh, meter, project, refused, violations
+from tests.wire.test_activities import filing_code, vcs_number
+
+
+@pytest.fixture
+def wire(own_wire: Wire) -> Wire:
+    """A store of its own: what other tests described could look alike."""
+    return own_wire
 
 
 def syllables() -> str:
@@ -44,6 +53,76 @@ async def test_a_described_project_needs_no_identifier_and_meets_its_other_name(
         assert name not in "".join(candidate.reasons).lower()
     second = await gec.register(**described(f"{name} Hydro Power Station"))
     assert second.name == first.name
+
+
+def asked(*identifiers: tuple[str, str], **more: Any) -> activity_pb2.FindActivitiesRequest:
+    named = [Identifier(scheme=scheme, value=value) for scheme, value in identifiers]
+    return activity_pb2.FindActivitiesRequest(country="CN", identifiers=named, **more)
+
+
+async def found(party: Party, request: activity_pb2.FindActivitiesRequest) -> list[activity_pb2.ActivityCandidate]:
+    return list((await party("FindActivities", request)).candidates)
+
+
+async def test_an_identifier_finds_a_project_that_sent_no_description(wire: Wire, ccer: Party, gec: Party) -> None:
+    shared, unsent = meter(), filing_code()
+    first = await ccer.register(shared, unsent)
+    for party in (ccer, gec, await wire.party(REGULATOR)):
+        (candidate,) = await found(party, asked(shared))
+        assert candidate == activity_pb2.ActivityCandidate(
+            activity=first.name, probability=1.0, same=True, reasons=[f"shares {shared[0]} {shared[1]}"]
+        )
+    assert unsent[1] not in str(candidate)
+    assert await found(gec, asked(meter())) == []
+    # As found, so registered.
+    assert (await gec.register(shared)).name == first.name
+
+
+async def test_what_an_identifier_names_comes_before_what_looks_alike(ccer: Party, gec: Party) -> None:
+    name, shared = syllables(), meter()
+    lookalike = await ccer.register(**described(f"{name} Hydropower Project"))
+    named = await ccer.register(shared)
+    request = asked(shared, **described(f"{name} Hydro Power Station"))
+    first, *others = await found(gec, request)
+    assert (first.activity, first.same) == (named.name, True)
+    assert lookalike.name in [each.activity for each in others]
+    assert not any(each.same for each in others), "none of them would be joined any more"
+    assert (await gec.register(shared, **described(f"{name} Hydro Power Station"))).name == named.name
+
+
+async def test_identifiers_that_contradict_each_other_leave_it_to_a_person(ccer: Party, gec: Party) -> None:
+    left, right = meter(), vcs_number()
+    one, two = await ccer.register(left), await ccer.register(right)
+    told = await found(gec, asked(left, right))
+    assert {each.activity: (each.same, list(each.reasons)) for each in told} == {
+        one.name: (False, [f"shares {left[0]} {left[1]}", "the identifiers belong to different activities"]),
+        two.name: (False, [f"shares {right[0]} {right[1]}", "the identifiers belong to different activities"]),
+    }
+    await refused(gec.register(left, right), Reason.IDENTITY_UNDER_REVIEW)
+
+    shared, theirs, other = meter(), filing_code(), filing_code()
+    held = await ccer.register(shared, theirs)
+    (candidate,) = await found(gec, asked(shared, other))
+    assert (candidate.activity, candidate.same, candidate.probability) == (held.name, False, 0.5)
+    assert candidate.reasons[1] == "two values of scheme gec_filing_code on one activity"
+    assert theirs[1] not in str(candidate)
+    await refused(gec.register(shared, other), Reason.IDENTITY_UNDER_REVIEW)
+
+
+async def test_a_merged_activity_is_never_found(wire: Wire, ccer: Party, gec: Party) -> None:
+    operator, name, one, two = await wire.party(OPERATOR), syllables(), meter(), vcs_number()
+    kept = await ccer.register(one)
+    merged = await ccer.register(two, **described(f"{name} Hydropower Project"))
+    refusal = await refused(gec.register(one, two), Reason.IDENTITY_UNDER_REVIEW)
+    decision = review_pb2.DecideReviewCaseRequest(
+        request_id=fresh(), name=f"reviewCases/{refusal.variables['case']}", kind=review_pb2.REVIEW_DECISION_KIND_SAME,
+        activity=kept.name, reason="现场核实",
+    )  # fmt: skip
+    assert (await operator("DecideReviewCase", decision)).activity == kept.name
+    for request in (asked(two), asked(one, two), asked(**described(f"{name} Hydropower Project"))):
+        candidates = await found(gec, request)
+        assert (candidates[0].activity, candidates[0].same) == (kept.name, True)
+        assert merged.name not in str(candidates)
 
 
 async def test_an_undescribed_project_without_identifiers_is_refused(ccer: Party) -> None:

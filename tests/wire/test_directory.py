@@ -18,6 +18,7 @@ from soleclaim.cmd.main import main
 from soleclaim.core.errors import Reason
 from soleclaim.core.identity import Caller, Role
 from soleclaim.lookup.store import MIGRATIONS
+from soleclaim.policy.bundle import default_bundle
 from soleclaim.rpc.certs import issue_certificate, make_authority
 from soleclaim.rpc.tls import TlsFiles
 from tests.wire.conftest import (
@@ -29,6 +30,7 @@ from tests.wire.conftest import (
     Wire,
     lookup_process,
     refused,
+    run_command,
     violations,
 )
 
@@ -78,11 +80,9 @@ async def test_the_list_has_every_registry_of_the_bundle(own_wire: Wire) -> None
     gec = await own_wire.party(GEC)
     await gec("AnnounceRegistry", announcement("gec"))
     listed = (await gec("ListRegistries", directory_pb2.ListRegistriesRequest())).registries
-    assert [(each.name, each.reachability) for each in listed] == [
-        ("registries/arb", UNKNOWN),
-        ("registries/ccer", UNKNOWN),
-        ("registries/gec", REACHABLE),
-    ]
+    assert {each.name: each.reachability for each in listed} == {
+        f"registries/{code}": REACHABLE if code == "gec" else UNKNOWN for code in default_bundle().registries
+    }
 
 
 async def test_a_registry_announces_only_itself(wire: Wire, ccer: Party) -> None:
@@ -300,3 +300,16 @@ async def test_a_configuration_file_serves_with_workers_on_postgresql(
     async with lookup_process("", lookup_files, "--config", str(config)) as command:
         assert command.process.returncode is None
     assert command.process.returncode == 0
+
+
+@pytest.mark.parametrize("noun", ["activity", "coverage", "dispute", "lock", "review", "settlement"])
+async def test_an_empty_list_under_a_code_that_no_registry_has_is_a_mistake(wire: Wire, noun: str) -> None:
+    code, told = await run_command(wire, noun, "list", "--registry", "gce")
+    assert code == 2
+    assert "no registry has this code" in told
+
+
+async def test_an_empty_list_says_that_nothing_was_found(wire: Wire) -> None:
+    code, told = await run_command(wire, "lock", "list", "--registry", "szea")
+    assert code == 0
+    assert "nothing found" in told

@@ -8,6 +8,7 @@ from typing import Any, Final
 import grpc
 
 from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb2
+from soleclaim.api.lookup.v1 import history_service_pb2 as history_pb2
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb2
 from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
 from soleclaim.client import RemoteRefusal
@@ -23,6 +24,7 @@ from tests.wire.conftest import (
     meter,
     month,
     outcome,
+    past,
     project,
     reason_of,
     refused,
@@ -65,6 +67,13 @@ async def _record(_wire: Wire, party: Party, activity: str) -> Any:
     return outcome(party.code, activity, 5_000, month(105))
 
 
+async def _import(_wire: Wire, party: Party, activity: str) -> Any:
+    known = await party("GetActivity", activity_pb2.GetActivityRequest(name=activity))
+    request = past(party.code, month(106), *((each.scheme, each.value) for each in known.identifiers))
+    request.project.native_project.CopyFrom(known.native_projects[0])
+    return request
+
+
 SINGLES: Final[dict[str, Make]] = {
     "AcquireIssuanceLock": _acquire,
     "BeginIssuance": _begin,
@@ -73,6 +82,7 @@ SINGLES: Final[dict[str, Make]] = {
     "ReleaseIssuanceLock": _release,
     "RegisterActivity": _register,
     "RecordOutcome": _record,
+    "ImportIssuance": _import,
 }
 BATCH_OF: Final = {
     "AcquireIssuanceLock": ("BatchAcquireIssuanceLocks", lock_pb2.BatchAcquireIssuanceLocksRequest),
@@ -82,6 +92,7 @@ BATCH_OF: Final = {
     "ReleaseIssuanceLock": ("BatchReleaseIssuanceLocks", lock_pb2.BatchReleaseIssuanceLocksRequest),
     "RegisterActivity": ("BatchRegisterActivities", activity_pb2.BatchRegisterActivitiesRequest),
     "RecordOutcome": ("BatchRecordOutcomes", outcome_pb2.BatchRecordOutcomesRequest),
+    "ImportIssuance": ("BatchImportIssuances", history_pb2.BatchImportIssuancesRequest),
 }
 
 
@@ -89,11 +100,17 @@ def test_every_mutation_of_the_lookup_is_tried() -> None:
     lookup = [each for each in API_FILES if each.package == "soleclaim.api.lookup.v1"]
     methods = [each for file in lookup for one in file.services_by_name.values() for each in one.methods]
     protected = {each.name for each in methods if "request_id" in each.input_type.fields_by_name}
-    # Repeats of what operators decide are tried beside their service.
-    decided = {"DecideReviewCase", "ConfirmReviewDecision"}
-    assert protected - decided == set(SINGLES) | {name for name, _ in BATCH_OF.values()}
+    # Repeats of what operators decide, and of what only registries with a cap state, are tried beside their service.
+    decided = {
+        "DecideReviewCase", "ConfirmReviewDecision", "ReopenReviewCase", "SplitActivity", "ConfirmActivitySplit",
+        "RecordCoverage", "BatchRecordCoverage",
+        "SettleDispute", "ReopenDispute",
+    }  # fmt: skip
+    # And those of power exchanges, beside theirs.
+    settled = {"RecordSettlement", "BatchRecordSettlements"}
+    assert protected - decided - settled == set(SINGLES) | {name for name, _ in BATCH_OF.values()}
     # The others read, or say the same thing again: "the last word counts".
-    reads = ("Get", "List", "Find", "Resolve", "Check", "Watch")
+    reads = ("Get", "BatchGet", "List", "Find", "Resolve", "Check", "Watch")
     assert {each.name for each in methods if not each.name.startswith(reads)} - protected == {"AnnounceRegistry"}
 
 

@@ -46,10 +46,11 @@ STATES = lock_pb2.IssuanceLockState
 
 async def test_another_registrys_lock_and_none_are_answered_alike(wire: Wire, ccer: Party, gec: Party) -> None:
     activity = await wire.activity()
-    theirs = await gec.acquire(activity)
+    theirs, mine = await gec.acquire(activity), await ccer.acquire(activity, month(50))
     nothing = lock_pb2.IssuanceLock(name=f"issuanceLocks/{2**62}", fencing_token=theirs.fencing_token, units=10)
     for make in (
         lambda lock: ("GetIssuanceLock", lock_pb2.GetIssuanceLockRequest(name=lock.name)),
+        lambda lock: ("BatchGetIssuanceLocks", lock_pb2.BatchGetIssuanceLocksRequest(names=[mine.name, lock.name])),
         lambda lock: ("BeginIssuance", to_begin(lock)),
         lambda lock: ("CommitIssuance", to_commit(lock)),
         lambda lock: ("AbortIssuance", to_abort(lock)),
@@ -99,6 +100,9 @@ async def test_lists_show_a_registry_its_own_and_supervisors_all(wire: Wire, cce
         assert await listed(party) == [theirs.name, mine.name]
         assert await listed(party, registry="gec") == [theirs.name]
         assert (await party.get(theirs)).issuances[0].units == 10
+        both = lock_pb2.BatchGetIssuanceLocksRequest(names=[mine.name, theirs.name, mine.name])
+        told = (await party("BatchGetIssuanceLocks", both)).issuance_locks
+        assert list(told) == [await party.get(mine), await party.get(theirs), await party.get(mine)]
         unknown = lock_pb2.GetIssuanceLockRequest(name=f"issuanceLocks/{2**62}")
         await refused(party("GetIssuanceLock", unknown), Reason.LOCK_UNKNOWN)
 

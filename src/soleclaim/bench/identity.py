@@ -75,7 +75,7 @@ async def measure(url: str, activities: int, say: Callable[[str], None]) -> Figu
                 took.append(time.perf_counter() - started)
                 hits += any(each.key == key for each in ranked)
                 async with store.reading() as reader:
-                    compared += len((await reader.described([keys_to_look_up(read_profile(sought))]))[0])
+                    compared += len((await reader.described([keys_to_look_up(read_profile(sought))]))[0].holders)
         finally:
             await store.close()
         figures.p50_ms, figures.p99_ms = _percentiles_ms(took)

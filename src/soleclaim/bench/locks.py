@@ -80,18 +80,18 @@ async def measure(url: str, existing: int, plan: Plan, say: Callable[[str], None
         say(f"{existing:,} existing locks: filling")
         await fill(database, existing)
         with tempfile.TemporaryDirectory(prefix="soleclaim-bench-") as folder:
-            async with _lookup(database, Path(folder), plan) as (client, meter), _raw(database, plan) as insert:
-                supply = _free_months()
+            async with served_lookup(database, Path(folder), plan) as (client, meter), _raw(database, plan) as insert:
+                supply = free_months()
                 raw, grants, cycles = [], [], []
                 # In turns, so that a machine that grows slower or faster meanwhile does so for all three.
                 turn = replace(plan, seconds=plan.seconds / TURNS)
                 for i in range(1, TURNS + 1):
                     say(f"turn {i} of {TURNS}: raw inserts, batch grants through gRPC, acquire-begin-commit in batches")
-                    raw.append(await _repeat(turn, insert))
-                    grants.append(await meter("grants", _repeat(turn, _granting(client, supply, plan))))
-                    cycles.append(await meter("cycle", _repeat(turn, _cycling(client, supply, plan))))
+                    raw.append(await repeat(turn, insert))
+                    grants.append(await meter("grants", repeat(turn, _granting(client, supply, plan))))
+                    cycles.append(await meter("cycle", repeat(turn, _cycling(client, supply, plan))))
                 say("single grants")
-                figures.unary_per_s = await meter("unary", _repeat(plan, _single(client, supply), tasks=8))
+                figures.unary_per_s = await meter("unary", repeat(plan, _single(client, supply), tasks=8))
                 latencies = await _paced(plan, _single(client, supply), rate=figures.unary_per_s / 2)
                 figures.limited_by = meter.busy
     figures.raw_grants_per_s, figures.grpc_grants_per_s = statistics.mean(raw), statistics.mean(grants)
@@ -107,7 +107,7 @@ Work = Callable[[], Awaitable[int]]
 """One step of load; how many grants it made."""
 
 
-async def _repeat(plan: Plan, work: Work, *, tasks: int | None = None) -> float:
+async def repeat(plan: Plan, work: Work, *, tasks: int | None = None) -> float:
     """Run ``work`` over and over from several tasks; grants per second."""
     await work()
     end = time.monotonic() + plan.seconds
@@ -140,7 +140,7 @@ async def _paced(plan: Plan, work: Work, *, rate: float) -> list[float]:
     return latencies
 
 
-def _free_months() -> Iterator[tuple[int, int]]:
+def free_months() -> Iterator[tuple[int, int]]:
     """(n of the activity, month) that nobody has asked for yet, activities in random order."""
     order = list(range(1, ACTIVITIES + 1))
     for month in count():
@@ -153,12 +153,12 @@ def _free_months() -> Iterator[tuple[int, int]]:
 async def _raw(url: str, plan: Plan) -> AsyncIterator[Work]:
     """The bare insert, on ``plan.connections`` connections."""
     engine = create_async_engine(url, pool_size=plan.connections)
-    supply = _free_months()
+    supply = free_months()
     connections: asyncio.Queue[AsyncConnection] = asyncio.Queue()
 
     async def insert() -> int:
         # Sorted as the store sorts, so that concurrent batches do not deadlock.
-        rows = sorted((key_of(n), (EPOCH_S + month * MONTH_S) * 1_000_000) for n, month in _take(supply, plan.batch))
+        rows = sorted((key_of(n), (EPOCH_S + month * MONTH_S) * 1_000_000) for n, month in take(supply, plan.batch))
         values = {"keys": [key for key, _ in rows], "starts": [start for _, start in rows]}
         connection = await connections.get()
         try:
@@ -183,7 +183,8 @@ async def _raw(url: str, plan: Plan) -> AsyncIterator[Work]:
         yield insert
 
 
-def _take(supply: Iterator[tuple[int, int]], number: int) -> list[tuple[int, int]]:
+def take(supply: Iterator[tuple[int, int]], number: int) -> list[tuple[int, int]]:
+    """The next of them."""
     return [next(supply) for _ in range(number)]
 
 
@@ -210,7 +211,7 @@ def _fill(request: pb2.AcquireIssuanceLockRequest, n: int, month: int) -> None:
 async def _grant_batch(
     client: LookupClient, supply: Iterator[tuple[int, int]], plan: Plan
 ) -> list[tuple[str, int, pb2.IssuanceLock]]:
-    spots = _take(supply, plan.batch)
+    spots = take(supply, plan.batch)
     request = pb2.BatchAcquireIssuanceLocksRequest(request_id=secrets.token_hex(16))
     for n, month in spots:
         _fill(request.requests.add(), n, month)
@@ -289,7 +290,7 @@ class Meter:
 
 
 @asynccontextmanager
-async def _lookup(url: str, folder: Path, plan: Plan) -> AsyncIterator[tuple[LookupClient, Meter]]:
+async def served_lookup(url: str, folder: Path, plan: Plan) -> AsyncIterator[tuple[LookupClient, Meter]]:
     """A lookup of its own process, with mutual TLS."""
     make_authority(folder)
     own = issue_certificate(folder, Caller(Role.OPERATOR, "lookup"), valid_for=timedelta(days=1))

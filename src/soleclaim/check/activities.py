@@ -9,13 +9,14 @@ from typing import Final, NamedTuple
 from soleclaim.check.findings import Findings
 from soleclaim.check.source import Row, Snapshot, in_step
 from soleclaim.core.activity_id import ActivityKey, make_activity_id
+from soleclaim.core.rectangle import Rectangle, without
 from soleclaim.policy.bundle import Bundle, Instrument
 
 HELD, ISSUING, ISSUED, RELEASED, EXPIRED, ABORTED = 1, 2, 3, 4, 5, 6
 STATES: Final = ("", "HELD", "ISSUING", "ISSUED", "RELEASED", "EXPIRED", "ABORTED")
 """Lock states by their number in the store (protos: IssuanceLockState)."""
 
-GRANTED, SUPPLEMENTED, BEGUN, COMMITTED, GIVEN_UP, GIVEN_BACK, RAN_OUT, MOVED = 5, 6, 7, 8, 9, 10, 11, 15
+GRANTED, SUPPLEMENTED, BEGUN, COMMITTED, GIVEN_UP, GIVEN_BACK, RAN_OUT, MOVED, IMPORTED = 5, 6, 7, 8, 9, 10, 11, 15, 20
 STEPS: Final = {
     GRANTED: "LOCK_GRANTED",
     SUPPLEMENTED: "SUPPLEMENT_GRANTED",
@@ -25,6 +26,7 @@ STEPS: Final = {
     GIVEN_BACK: "LOCK_RELEASED",
     RAN_OUT: "LOCK_EXPIRED",
     MOVED: "LOCK_MOVED",
+    IMPORTED: "ISSUANCE_IMPORTED",
 }
 """History entries about a lock by their number in the store (protos: EventKind)."""
 
@@ -38,10 +40,11 @@ _SEGMENTS: Final = (
     " FROM segment ORDER BY activity_key, period_start_us"
 )
 _HISTORY: Final = (
-    # With the activity that has the lock now: a merge moves locks, and what is written of them stays as it is.
+    # With the activity that has the lock now: merges and splits move locks, and what is written of them stays.
     "SELECT coalesce(l.activity_key, h.activity_key) AS standing_key, h.entry_id, h.kind, h.lock_id, h.token, h.detail,"
     " h.activity_key FROM history_entry h LEFT JOIN issuance_lock l ON l.lock_id = h.lock_id"
-    " WHERE h.lock_id IS NOT NULL ORDER BY standing_key, h.entry_id"
+    # What is told of a dispute to a side moves no lock.
+    " WHERE h.lock_id IS NOT NULL AND h.kind NOT IN (21, 22, 23) ORDER BY standing_key, h.entry_id"
 )
 _OUTCOMES: Final = (
     "SELECT activity_key, base_unit, period_start_us, period_end_us, quantity FROM outcome"
@@ -51,33 +54,22 @@ _ISSUANCES: Final = (
     "SELECT l.activity_key, i.lock_id, i.units, i.token FROM issuance i JOIN issuance_lock l ON l.lock_id = i.lock_id"
     " ORDER BY l.activity_key, i.lock_id"
 )
+_DISPUTES: Final = (
+    # On the activity of each side: a split may have parted them.
+    "SELECT DISTINCT l.activity_key, d.kind, d.period_start_us, d.period_end_us, d.slice_start, d.slice_end,"
+    " d.standing_lock_id, d.late_lock_id, d.dispute_id FROM dispute d"
+    " JOIN issuance_lock l ON l.lock_id IN (d.standing_lock_id, d.late_lock_id) ORDER BY l.activity_key, d.dispute_id"
+)
+CLAIMED_TWICE, ABOVE_MEASURE = 1, 2
+"""Kinds of disputes by their number in the store (protos: DisputeKind)."""
 
 
-class Rectangle(NamedTuple):
-    """Time and slice, both half-open."""
+class Disputed(NamedTuple):
+    """What a person has to settle, or has: there a claim of its sides may be kept without being live."""
 
-    start: int
-    end: int
-    slice_start: int
-    slice_end: int
-
-    def meets(self, other: "Rectangle") -> bool:
-        """Whether both share an instant and a base unit."""
-        return (
-            self.start < other.end
-            and other.start < self.end
-            and self.slice_start < other.slice_end
-            and other.slice_start < self.slice_end
-        )
-
-    def covers(self, other: "Rectangle") -> bool:
-        """Whether the other lies inside."""
-        return (
-            self.start <= other.start
-            and other.end <= self.end
-            and self.slice_start <= other.slice_start
-            and other.slice_end <= self.slice_end
-        )
+    kind: int
+    where: Rectangle
+    lock_ids: frozenset[int]
 
 
 class Segment(NamedTuple):
@@ -129,25 +121,50 @@ class _Told:
 
 def check_activities(lookup: Snapshot, bundles: Mapping[str, Bundle], findings: Findings) -> None:
     """Walk every activity that has locks, segments or history of locks."""
-    streams = (lookup.rows(sql) for sql in (_LOCKS, _SEGMENTS, _HISTORY, _OUTCOMES, _ISSUANCES))
+    streams = (lookup.rows(sql) for sql in (_LOCKS, _SEGMENTS, _HISTORY, _OUTCOMES, _ISSUANCES, _DISPUTES))
     unknown: set[str] = set()
-    for key, (lock_rows, segment_rows, history, outcomes, issuances) in in_step(*streams):
+    for key, (lock_rows, segment_rows, history, outcomes, issuances, dispute_rows) in in_step(*streams):
         locks = {row[1]: Lock._make((*row[1:5], Rectangle(*row[5:9]), *row[9:])) for row in lock_rows}
         segments = [Segment(row[1], _attributes(row[2]), Rectangle(*row[3:7]), bool(row[7])) for row in segment_rows]
+        disputes = [Disputed(row[1], Rectangle(*row[2:6]), frozenset(row[6:8]) - {None}) for row in dispute_rows]
         name = _activity_name(key, locks.values())
         findings.saw("I1", "activities")
-        _exclusion(name, locks, segments, findings)
-        _History(name, locks, segments, findings).replay(history)
+        findings.saw("I1", "disputes", len(disputes))
+        _exclusion(name, locks, segments, disputes, findings)
+        _History(name, locks, _claimed(segments, disputes), findings).replay(history, standing_on=key)
         _ledger_sums(name, locks, issuances, findings)
         unknown |= {lock.policy_hash or "none" for lock in locks.values()} - bundles.keys()
-        _measured(name, locks, outcomes, bundles, findings)
+        standing = {segment.lock_id for segment in segments if segment.live}
+        _measured(name, {i: lock for i, lock in locks.items() if i in standing}, outcomes, disputes, bundles, findings)
     findings.not_looked += [
         f"I6: locks decided by policy bundle {policy_hash}, which is not at hand; give it with --policy"
         for policy_hash in sorted(unknown)
     ]
 
 
-def _exclusion(name: str, locks: Mapping[int, Lock], segments: Sequence[Segment], findings: Findings) -> None:
+def _set_aside(lock_id: int, disputes: Iterable[Disputed]) -> list[Rectangle]:
+    """Where a lock may have a claim that is not live."""
+    return [each.where for each in disputes if lock_id in each.lock_ids and each.kind in (CLAIMED_TWICE, ABOVE_MEASURE)]
+
+
+def _claimed(segments: Iterable[Segment], disputes: Sequence[Disputed]) -> list[Segment]:
+    """What locks claimed while they were alive; without what they never had, or lost, by a dispute."""
+    return [
+        segment if segment.live else segment._replace(where=where)
+        for segment in segments
+        for where in (
+            [segment.where] if segment.live else without([segment.where], _set_aside(segment.lock_id, disputes))
+        )
+    ]
+
+
+def _exclusion(
+    name: str,
+    locks: Mapping[int, Lock],
+    segments: Sequence[Segment],
+    disputes: Sequence[Disputed],
+    findings: Findings,
+) -> None:
     """I1 now: sweep the live rectangles in order of their start; and what each lock claims is really claimed."""
     live = [segment for segment in segments if segment.live]
     findings.saw("I1", "live segments", len(live))
@@ -180,8 +197,9 @@ def _exclusion(name: str, locks: Mapping[int, Lock], segments: Sequence[Segment]
             )
     for lock in locks.values():
         findings.saw("I1", "locks")
-        covered = any(each.attributes and each.where.covers(lock.where) for each in claimed[lock.lock_id])
-        if lock.state in (HELD, ISSUING, ISSUED) and not covered:
+        covering = [each.where for each in claimed[lock.lock_id] if each.attributes]
+        bare = without([lock.where], [*covering, *_set_aside(lock.lock_id, disputes)])
+        if lock.state in (HELD, ISSUING, ISSUED) and bare:
             findings.violated(
                 "LOCK_NOT_COVERED",
                 activity=name,
@@ -205,12 +223,14 @@ class _History:
         self._alive: set[int] = set()
         self._highest = 0
 
-    def replay(self, entries: Iterable[Row]) -> None:
-        """Follow the entries in their order."""
+    def replay(self, entries: Iterable[Row], *, standing_on: object) -> None:
+        """Follow the entries in their order, to the locks as they stand on one activity."""
         for _, entry_id, kind, lock_id, token, detail, key in entries:
             self._findings.saw("I7", "history entries")
             if kind == GRANTED and lock_id not in self._told:
                 self._granted(lock_id, token, key)
+            elif kind == IMPORTED:
+                self._imported(lock_id, token, key)
             elif kind == MOVED and lock_id in self._told:
                 self._moved(lock_id, key)
             elif not self._follows(kind, lock_id, token, detail):
@@ -225,7 +245,7 @@ class _History:
                     state=_state(told.state) if told else "nothing",
                     other=told.token if told else "none",
                 )
-        self._compare()
+        self._compare(standing_on)
 
     def _rises(self, lock_id: int, token: int) -> None:
         if token <= self._highest:
@@ -241,8 +261,23 @@ class _History:
         self._claims_alone(lock_id)
         self._alive.add(lock_id)
 
+    def _imported(self, lock_id: int, token: int, key: int) -> None:
+        """An issuance of the past: under a lock of its own, or under one that stands; an open grant there goes on."""
+        told = self._told.get(lock_id)
+        if told is None:
+            self._granted(lock_id, token, key)
+            self._told[lock_id].open = False
+            told = self._told[lock_id]
+            told.state = ISSUED
+        else:
+            self._rises(lock_id, token)
+            told.state = ISSUED if told.state == HELD else told.state
+            if told.state == ISSUED and not told.open:
+                told.token = token
+        told.committed += 1
+
     def _moved(self, lock_id: int, key: int) -> None:
-        """To the activity that survived a merge: whoever is alive there must leave it its claim."""
+        """By a merge or a split: whoever is alive there must leave it its claim."""
         self._told[lock_id].on = key
         if lock_id in self._alive:
             self._claims_alone(lock_id)
@@ -290,9 +325,11 @@ class _History:
             self._alive.discard(lock_id)
         return True
 
-    def _compare(self) -> None:
+    def _compare(self, standing_on: object) -> None:
         for lock_id, lock in self._locks.items():
             told = self._told.get(lock_id)
+            if told is not None and told.on != standing_on:
+                self._findings.violated("LOCK_MOVED_SILENTLY", activity=self._name, lock=lock_id, other=told.on)
             if told is None or (told.state, told.token) != (lock.state, lock.token):
                 self._findings.violated(
                     "STATE_NOT_IN_HISTORY",
@@ -338,6 +375,7 @@ def _measured(
     name: str,
     locks: Mapping[int, Lock],
     outcomes: Sequence[Row],
+    disputes: Sequence[Disputed],
     bundles: Mapping[str, Bundle],
     findings: Findings,
 ) -> None:
@@ -346,7 +384,7 @@ def _measured(
     for lock in locks.values():
         bundle = bundles.get(lock.policy_hash or "")
         unit = bundle.instruments.get(lock.instrument) if bundle else None
-        if unit is not None and lock.state in (ISSUING, ISSUED):
+        if unit is not None and unit.measured and lock.state in (ISSUING, ISSUED):
             units = lock.issued_units + (lock.units if lock.state == ISSUING else 0)
             where = (unit.base_unit, lock.where.start, lock.where.end)
             uses[where].append(_Use(lock, units * unit.base_units_per_unit, unit))
@@ -356,7 +394,10 @@ def _measured(
         findings.saw("I6", "outcomes")
         findings.saw("I6", "locks within an outcome", len(here))
         used, carried = sum(use.used for use in here), sum(use.lock.carried_in for use in here)
-        if used > quantity + carried:
+        told = {lock_id for each in disputes if each.kind == ABOVE_MEASURE for lock_id in each.lock_ids}
+        if used > quantity + carried and not told.isdisjoint(use.lock.lock_id for use in here):
+            findings.saw("I6", "outcomes in dispute")
+        elif used > quantity + carried:
             findings.violated(
                 "MORE_THAN_MEASURED",
                 activity=name,

@@ -26,9 +26,15 @@ NOUNS_ZH: Final = {
     "committed issuances": "已提交签发",
     "grants being issued": "签发中的授予",
     "blocks": "单位区段",
+    "certificates moved": "绿证转移区段",
     "series": "序列",
     "issuances": "签发",
     "outcomes": "减排成果",
+    "outcomes in dispute": "存在争议的成果",
+    "disputes": "争议",
+    "disputed blocks": "存在争议的区段",
+    "imported issuances": "导入的签发",
+    "issuances without known serials": "序列号未知的签发",
     "locks within an outcome": "有计量成果的签发锁",
     "locks without a recorded outcome": "无计量成果的签发锁",
     "remainders carried in": "结转余量",
@@ -113,6 +119,27 @@ KINDS: Final = {
         "{registry}: issuance {native} under lock {lock} has {units} units, its blocks hold {counted}",
         "{registry}：签发锁 {lock} 下的签发 {native} 为 {units} 单位，区段合计 {counted}",
     ),
+    "MOVED_TWICE": Kind(
+        "I3",
+        "{registry}: settlement {line} moves certificate {start} of {series}, which {other} moves too; find out which"
+        " of the two is right and have the other corrected",
+        "{registry}：结算记录 {line} 与 {other} 均转移了 {series} 的绿证 {start}；请查明何者正确，并更正另一条",
+    ),
+    "MOVED_WRONGLY": Kind(
+        "I3",
+        "{registry}: settlement {line} counts as settled and moves nothing, or the reverse; have it recorded again",
+        "{registry}：结算记录 {line} 的状态与其绿证转移不一致；请重新记录",
+    ),
+    "MOVED_UNISSUED": Kind(
+        "I3",
+        "{registry}: settlement {line} moves certificates {start} to {end} of {series}, which the ledger does not hold",
+        "{registry}：结算记录 {line} 转移的 {series} 绿证 {start} 至 {end} 不在台账中",
+    ),
+    "SERIALS_NOT_IN_DISPUTE": Kind(
+        "I3",
+        "{registry} series {series}: {start}-{end} of lock {lock} is kept as disputed, but no dispute names it",
+        "{registry} 序列 {series}：签发锁 {lock} 的 {start}-{end} 记为有争议，但没有相应争议",
+    ),
     "BLOCK_WITHOUT_ISSUANCE": Kind(
         "I4",
         "{registry} series {series}: block {start}-{end} names lock {lock} and token {token}, where nothing is issued",
@@ -153,6 +180,11 @@ KINDS: Final = {
         "{activity}: lock {lock} is {state} with token {token}; its history ends in {told} with token {other}",
         "{activity}：签发锁 {lock} 状态为 {state}、令牌 {token}；其历史止于 {told}、令牌 {other}",
     ),
+    "LOCK_MOVED_SILENTLY": Kind(
+        "I7",
+        "{activity}: lock {lock} stands here, and its history ends on activity key {other}",
+        "{activity}：签发锁 {lock} 在此，而其历史止于活动键 {other}",
+    ),
     "TOKEN_DIFFERS_NATIVELY": Kind(
         "I7",
         "{registry}: lock {lock}, reference {reference}: granted token {ours}, native record {theirs}",
@@ -192,6 +224,35 @@ KINDS: Final = {
 """Every violation there can be."""
 
 
+FACTS: Final = {
+    "ISSUED_INSIDE_BOUNDARY": (
+        "{activity}: lock {lock} of {registry} issued {instrument} over {period} inside a boundary that {covering}"
+        " states for {covered} ({boundary}; recorded {stated}; rule {rule}); settle whether the issuance stands",
+        "{activity}：{registry} 的签发锁 {lock} 就 {period} 签发的 {instrument} 位于 {covering} 所述 {covered} 的边界内"
+        "（{boundary}；记录于 {stated}；规则 {rule}）；请裁定该签发是否有效",
+    ),
+    "SETTLEMENTS_CONTRADICT": (
+        "settlement {line} of {registry} moves certificates that {other} of {other_registry} moved before; ask both"
+        " which stands, and have the other corrected",
+        "{registry} 的结算记录 {line} 所转移的绿证已由 {other_registry} 的 {other} 转移；"
+        "请双方查明何者有效，并更正另一条",
+    ),
+}
+"""What breaks no invariant and a person must settle all the same, in English and Chinese."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One of ``FACTS``, with enough to act on."""
+
+    kind: str
+    variables: dict[str, str]
+
+    def told(self, language: str) -> str:
+        """The sentence for people, ``en`` or ``zh``."""
+        return FACTS[self.kind][language == "zh"].format(**self.variables)
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One broken invariant, with enough to act on."""
@@ -224,6 +285,9 @@ class Findings:
     """Violations by invariant, listed or not."""
     not_looked: list[str] = field(default_factory=list)
     """What was out of reach: never to be read as "no violations"."""
+    facts: list[Fact] = field(default_factory=list)
+    """At most ``MAX_LISTED``."""
+    fact_count: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list)
     """What a reader must know of the scope, in English and Chinese."""
 
@@ -237,6 +301,12 @@ class Findings:
         self.counts[violation.invariant] += 1
         if len(self.violations) < MAX_LISTED:
             self.violations.append(violation)
+
+    def told_fact(self, kind: str, **variables: object) -> None:
+        """Note what a person must settle."""
+        self.fact_count += 1
+        if len(self.facts) < MAX_LISTED:
+            self.facts.append(Fact(kind, {name: str(value) for name, value in variables.items()}))
 
     @property
     def violation_count(self) -> int:
@@ -255,6 +325,7 @@ class Findings:
                 {"invariant": each.invariant, "kind": each.kind, "message": each.told(language), **each.variables}
                 for each in self.violations
             ],
+            "facts": [{"kind": each.kind, "message": each.told(language), **each.variables} for each in self.facts],
             "not_looked": self.not_looked,
             "notes": [note[language == "zh"] for note in self.notes],
         }

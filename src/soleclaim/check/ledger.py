@@ -7,6 +7,9 @@ from soleclaim.check.activities import ISSUED, ISSUING, STATES
 from soleclaim.check.findings import Findings
 from soleclaim.check.source import Snapshot, in_step
 
+SERIALS_TWICE: Final = 3
+"""Kind of a dispute by its number in the store (protos: DisputeKind)."""
+
 _ORPHANS: Final = (
     "SELECT b.registry, b.series, b.start_serial, b.end_serial, b.lock_id, b.token FROM unit_block b"
     " LEFT JOIN issuance i ON i.lock_id = b.lock_id AND i.token = b.token AND i.registry = b.registry"
@@ -16,6 +19,15 @@ _STRAYS: Final = (
     "SELECT i.registry, i.native_issuance_id, i.lock_id, l.state, l.registry FROM issuance i"  # noqa: S608  constants
     " LEFT JOIN issuance_lock l ON l.lock_id = i.lock_id"
     f" WHERE l.lock_id IS NULL OR l.registry <> i.registry OR l.state NOT IN ({ISSUING}, {ISSUED})"
+)
+_ISSUANCES: Final = (
+    "SELECT i.lock_id, i.token, i.registry, i.native_issuance_id, i.units, m.lock_id FROM issuance i"
+    " LEFT JOIN imported_issuance m ON m.registry = i.registry AND m.native_issuance_id = i.native_issuance_id"
+    " ORDER BY i.lock_id"
+)
+_UNTOLD: Final = (
+    "SELECT b.registry, b.series, b.start_serial, b.end_serial, b.lock_id FROM disputed_block b"  # noqa: S608  constants
+    f" WHERE NOT EXISTS (SELECT 1 FROM dispute d WHERE d.late_lock_id = b.lock_id AND d.kind = {SERIALS_TWICE})"
 )
 
 
@@ -41,6 +53,11 @@ def check_ledger(lookup: Snapshot, findings: Findings) -> None:
             lock=lock_id,
             state=STATES[state] if state is not None else "missing",
             other=other or "none",
+        )
+    for registry, series, start, end, lock_id in lookup.rows(_UNTOLD):
+        findings.saw("I3", "disputed blocks")
+        findings.violated(
+            "SERIALS_NOT_IN_DISPUTE", registry=registry, series=series, start=start, end=end, lock=lock_id
         )
     findings.notes.append(
         (
@@ -81,17 +98,27 @@ def _series(lookup: Snapshot, findings: Findings) -> None:
 
 
 def _sums(lookup: Snapshot, findings: Findings) -> None:
-    """I3: the blocks of an issuance hold exactly its units."""
-    issuances = lookup.rows("SELECT lock_id, token, registry, native_issuance_id, units FROM issuance ORDER BY lock_id")
-    blocks = lookup.rows("SELECT lock_id, token, start_serial, end_serial FROM unit_block ORDER BY lock_id")
+    """I3: the blocks of an issuance hold exactly its units, those in dispute included.
+
+    An issuance of the past may have no serials at all: then they are not known.
+    """
+    issuances = lookup.rows(_ISSUANCES)
+    blocks = lookup.rows(
+        "SELECT lock_id, token, start_serial, end_serial FROM unit_block"
+        " UNION ALL SELECT lock_id, token, start_serial, end_serial FROM disputed_block ORDER BY lock_id"
+    )
     for lock_id, (issued, held) in in_step(issuances, blocks):
         counted: dict[int, int] = defaultdict(int)
         for _, token, start, end in held:
             counted[token] += end - start + 1
-        for _, token, registry, native_id, units in issued:
+        for _, token, registry, native_id, units, imported in issued:
             findings.saw("I3", "issuances")
             findings.saw("I4", "issuances")
-            if counted[token] != units:
+            if imported:
+                findings.saw("I3", "imported issuances")
+            if imported and not counted[token]:
+                findings.saw("I3", "issuances without known serials")
+            elif counted[token] != units:
                 findings.violated(
                     "BLOCKS_COUNT_WRONG",
                     registry=registry,

@@ -12,11 +12,16 @@ from typing import Final, NamedTuple
 
 from soleclaim.check.activities import ISSUED, ISSUING, STATES, instant
 from soleclaim.check.findings import Findings
-from soleclaim.check.natives import NativeCopy, blocks_text
+from soleclaim.check.natives import BY_NATIVE_ID, NativeCopy, blocks_text
 from soleclaim.check.source import Row, Snapshot, in_step
 
 JOURNAL_FINAL_NO: Final = "REFUSED"
 JOURNAL_FINAL_YES: Final = "ISSUED"
+JOURNAL_WAITS: Final = "UNDER_REVIEW"
+"""Not final, so the lookup, which is read later, may know more; but nothing has been sent natively."""
+
+_REFERENCE: Final = f"CASE WHEN i.reference = '' THEN '{BY_NATIVE_ID}' || i.native_issuance_id ELSE i.reference END"
+"""An issuance that was taken over from history has no reference: its native id tells it."""
 
 _MAX_HINTS: Final = 100
 """Violations for which the lookup is searched once more, to say what became of the reference."""
@@ -157,7 +162,7 @@ async def _compare(parties: Parties, known: Known, findings: Findings) -> None:
     for grant in grants:
         if natives:
             _same(registry, _nearest(natives, grant), grant, known.serials.get((grant.lock_id, grant.token)), findings)
-        elif grant.native_id is not None and parties.native and not await parties.native.stands_now(grant.reference):
+        elif grant.native_id is not None and parties.native and not await _stands_now(parties.native, grant):
             findings.violated(
                 "NOT_IN_NATIVE_REGISTRY",
                 registry=registry,
@@ -165,6 +170,11 @@ async def _compare(parties: Parties, known: Known, findings: Findings) -> None:
                 native=grant.native_id,
                 reference=grant.reference,
             )
+
+
+async def _stands_now(native: NativeCopy, grant: Grant) -> bool:
+    """What was committed after the native registry was read is there now; what is older was there then."""
+    return not grant.reference.startswith(BY_NATIVE_ID) and await native.stands_now(grant.reference)
 
 
 def _nearest(natives: Sequence[Native], grant: Grant) -> Native:
@@ -183,6 +193,9 @@ def _same(registry: str, native: Native, grant: Grant, blocks: str | None, findi
             ("native issuance id", grant.native_id, native.native_id),
             ("serials", blocks or "[]", native.blocks),
         ]
+    imported = grant.reference.startswith(BY_NATIVE_ID)
+    if imported and blocks is None:
+        compared.pop()  # its serials were not known when it was taken over
     for field, ours, theirs in compared:
         if ours != theirs:
             findings.violated(
@@ -195,7 +208,7 @@ def _same(registry: str, native: Native, grant: Grant, blocks: str | None, findi
                 theirs=theirs,
             )
     findings.saw("I7", "native records")
-    if grant.token != native.token:
+    if grant.token != native.token and not imported:
         findings.violated(
             "TOKEN_DIFFERS_NATIVELY",
             registry=registry,
@@ -219,6 +232,8 @@ async def _answers(parties: Parties, known: Known, findings: Findings) -> None:
                 stage=entry.stage,
                 fact=fact,
             )
+    if known.reference.startswith(BY_NATIVE_ID):
+        return  # It was issued before the adapter was there.
     if known.entries or not known.grants or await parties.in_journal_now(known.reference):
         return
     for grant in known.grants:
@@ -234,7 +249,7 @@ async def _answers(parties: Parties, known: Known, findings: Findings) -> None:
 def _fact_against(entry: Entry, known: Known) -> str | None:
     """The fact that the entry's final answer denies, if any."""
     natives, committed = known.natives, known.committed
-    if entry.stage == JOURNAL_FINAL_NO and natives:
+    if entry.stage in (JOURNAL_FINAL_NO, JOURNAL_WAITS) and natives:
         return f"native issuance {natives[0].native_id} exists"
     if entry.stage == JOURNAL_FINAL_NO and committed:
         return f"lock {committed[0].lock_id} carries a committed issuance"
@@ -269,7 +284,7 @@ def _journal_blocks(text: str) -> str:
 def _grants_sql(lookup: Snapshot) -> str:
     return (
         "SELECT reference, native_id, token, start_us, end_us, units, lock_id FROM ("  # noqa: S608  constants
-        "SELECT i.reference, i.native_issuance_id AS native_id, i.token, l.period_start_us AS start_us,"
+        f"SELECT {_REFERENCE} AS reference, i.native_issuance_id AS native_id, i.token, l.period_start_us AS start_us,"
         " l.period_end_us AS end_us, i.units, i.lock_id FROM issuance i JOIN issuance_lock l ON l.lock_id = i.lock_id"
         f" WHERE i.registry = ? AND l.state IN ({ISSUING}, {ISSUED})"
         " UNION ALL SELECT reference, NULL, token, period_start_us, period_end_us, units, lock_id FROM issuance_lock"
@@ -279,9 +294,12 @@ def _grants_sql(lookup: Snapshot) -> str:
 
 def _blocks_sql(lookup: Snapshot) -> str:
     return (
-        "SELECT i.reference, b.lock_id, b.token, b.series, b.start_serial, b.end_serial FROM unit_block b"  # noqa: S608
-        " JOIN issuance i ON i.lock_id = b.lock_id AND i.token = b.token WHERE i.registry = ?"
-        f" ORDER BY {lookup.binary('i.reference')}"
+        "SELECT reference, lock_id, token, series, start_serial, end_serial FROM ("  # noqa: S608  constants
+        f"SELECT {_REFERENCE} AS reference, i.registry, b.* FROM issuance i JOIN ("
+        "SELECT lock_id, token, series, start_serial, end_serial FROM unit_block UNION ALL "
+        "SELECT lock_id, token, series, start_serial, end_serial FROM disputed_block"
+        ") AS b ON b.lock_id = i.lock_id AND b.token = i.token WHERE i.registry = ?"
+        f") AS held ORDER BY {lookup.binary('reference')}"
     )
 
 

@@ -3,18 +3,18 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from soleclaim.check.findings import CannotLook
 from soleclaim.check.source import Row
-from soleclaim.natives import open_native
-from soleclaim.registry.native import NativeIssuance, NativeUnavailable
+from soleclaim.core.instants import to_us
+from soleclaim.natives import NativeSettings, open_native
+from soleclaim.registry.native import NativeIssuance, NativeRegistry, NativeUnavailable
 
 CALL_LIMIT_S: Final = 30.0
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+BY_NATIVE_ID: Final = "native id "
+"""Begins the key of an issuance that has no reference, since it is older than the gateway. No reference has a space."""
 
 
 class NativeTarget(NamedTuple):
@@ -22,6 +22,22 @@ class NativeTarget(NamedTuple):
 
     kind: str
     url: str
+    key_id: str | None = None
+    secret_file: Path | None = None
+
+    def open(self, registry: str) -> NativeRegistry:
+        """A client that only reads."""
+        return open_native(
+            self.kind,
+            NativeSettings(
+                registry=registry,
+                url=self.url,
+                timeout_s=CALL_LIMIT_S,
+                longest_under_way_s=0,
+                key_id=self.key_id,
+                secret_file=self.secret_file,
+            ),
+        )
 
 
 class NativeCopy:
@@ -39,7 +55,7 @@ class NativeCopy:
 
     async def read(self) -> None:
         """List the registry to its end; ``CannotLook`` when it does not answer, or its counts do not agree."""
-        native = open_native(*self._target, timeout_s=CALL_LIMIT_S, longest_under_way_s=0)
+        native = self._target.open(self.registry)
         self._db.execute("BEGIN")
         try:
             async for issuance in native.list_issuances():
@@ -57,7 +73,7 @@ class NativeCopy:
 
     async def stands_now(self, reference: str) -> bool:
         """Whether the registry has the reference now: what was committed after it was read is no violation."""
-        native = open_native(*self._target, timeout_s=CALL_LIMIT_S, longest_under_way_s=0)
+        native = self._target.open(self.registry)
         try:
             return await native.find(reference) is not None
         except NativeUnavailable as error:
@@ -76,12 +92,14 @@ def blocks_text(blocks: list[tuple[str, int, int]]) -> str:
 
 
 def _row(issuance: NativeIssuance) -> Row:
+    # An archive has nothing but its own id to know an issuance by, and gives it as reference too.
+    is_older = issuance.external_reference in ("", issuance.native_issuance_id)
     return (
-        issuance.external_reference,
+        f"{BY_NATIVE_ID}{issuance.native_issuance_id}" if is_older else issuance.external_reference,
         issuance.native_issuance_id,
         issuance.fencing_token,
-        (issuance.period.start - _EPOCH) // _MICROSECOND,
-        (issuance.period.end - _EPOCH) // _MICROSECOND,
+        to_us(issuance.period.start),
+        to_us(issuance.period.end),
         issuance.units,
         blocks_text([(block.series, block.start, block.end) for block in issuance.blocks]),
     )

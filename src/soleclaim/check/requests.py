@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from soleclaim.api.lookup.v1 import history_service_pb2 as history_pb
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
 from soleclaim.check.findings import Findings
 from soleclaim.check.source import Snapshot
@@ -68,6 +69,10 @@ _METHODS: Final = frozenset(
 
 def _locks_in(method: str, answer: bytes) -> Iterator[lock_pb.IssuanceLock]:
     """The locks that an answer names; none for refusals and for methods that are not about locks."""
+    if method == "ImportIssuance":
+        told = history_pb.BatchImportIssuancesResponse.FromString(answer)
+        names = (result.imported.issuance_lock for result in told.results)
+        yield from (lock_pb.IssuanceLock(name=name) for name in names if name)
     if method in _METHODS:
         message = lock_pb.BatchIssuanceLocksResponse.FromString(answer)
         yield from (result.lock for result in message.results if result.HasField("lock"))

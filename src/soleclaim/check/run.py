@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from soleclaim.check.activities import check_activities
+from soleclaim.check.coverage import check_coverage
 from soleclaim.check.findings import CannotLook, Findings
 from soleclaim.check.ledger import check_ledger
 from soleclaim.check.matching import Parties, check_registry
 from soleclaim.check.natives import NativeCopy, NativeTarget
 from soleclaim.check.requests import check_journal_requests, check_lookup_requests
+from soleclaim.check.settlements import check_settlements
 from soleclaim.check.source import Snapshot, open_snapshot
 from soleclaim.policy.bundle import Bundle, default_bundle
 
@@ -26,6 +28,16 @@ LOOKUP_TABLES: Final = (
     "history_entry",
     "request",
     "policy_bundle",
+    "coverage_statement",
+    "coverage_in_force",
+    "native_project",
+    "activity_part",
+    "settlement_line",
+    "settlement_standing",
+    "settlement_block",
+    "imported_issuance",
+    "dispute",
+    "disputed_block",
 )
 JOURNAL_TABLES: Final = ("batch", "issuance", "issuance_history")
 
@@ -77,7 +89,11 @@ async def _look(
     with _noted(findings):
         check_activities(lookup, bundles, findings)
     with _noted(findings):
+        check_coverage(lookup, bundles, findings)
+    with _noted(findings):
         check_ledger(lookup, findings)
+    with _noted(findings):
+        check_settlements(lookup, findings)
     with _noted(findings):
         check_lookup_requests(lookup, findings)
     for registry in sorted({*natives, *journals}):

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from soleclaim.api.lookup.v1.activity_service_pb2_grpc import ActivityServiceStub
+from soleclaim.api.lookup.v1.coverage_service_pb2_grpc import CoverageServiceStub
+from soleclaim.api.lookup.v1.dispute_service_pb2_grpc import DisputeServiceStub
 from soleclaim.api.lookup.v1.event_service_pb2 import WatchEventsRequest, WatchEventsResponse
 from soleclaim.api.lookup.v1.event_service_pb2_grpc import EventServiceStub
+from soleclaim.api.lookup.v1.history_service_pb2_grpc import HistoryServiceStub
 from soleclaim.api.lookup.v1.issuance_lock_service_pb2_grpc import IssuanceLockServiceStub
 from soleclaim.api.lookup.v1.outcome_service_pb2_grpc import OutcomeServiceStub
 from soleclaim.api.lookup.v1.registry_directory_service_pb2_grpc import RegistryDirectoryServiceStub
 from soleclaim.api.lookup.v1.review_service_pb2_grpc import ReviewServiceStub
+from soleclaim.api.lookup.v1.settlement_service_pb2_grpc import SettlementServiceStub
 from soleclaim.client.calls import Client, RemoteUnavailable, translate
 from soleclaim.core.identity import Caller
 from soleclaim.rpc.tls import TlsFiles
@@ -21,11 +25,15 @@ from soleclaim.rpc.tls import TlsFiles
 if TYPE_CHECKING:
     # These names exist in the stubs only.
     from soleclaim.api.lookup.v1.activity_service_pb2_grpc import ActivityServiceAsyncStub
+    from soleclaim.api.lookup.v1.coverage_service_pb2_grpc import CoverageServiceAsyncStub
+    from soleclaim.api.lookup.v1.dispute_service_pb2_grpc import DisputeServiceAsyncStub
     from soleclaim.api.lookup.v1.event_service_pb2_grpc import EventServiceAsyncStub
+    from soleclaim.api.lookup.v1.history_service_pb2_grpc import HistoryServiceAsyncStub
     from soleclaim.api.lookup.v1.issuance_lock_service_pb2_grpc import IssuanceLockServiceAsyncStub
     from soleclaim.api.lookup.v1.outcome_service_pb2_grpc import OutcomeServiceAsyncStub
     from soleclaim.api.lookup.v1.registry_directory_service_pb2_grpc import RegistryDirectoryServiceAsyncStub
     from soleclaim.api.lookup.v1.review_service_pb2_grpc import ReviewServiceAsyncStub
+    from soleclaim.api.lookup.v1.settlement_service_pb2_grpc import SettlementServiceAsyncStub
 
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
@@ -41,7 +49,11 @@ class LookupClient(Client):
         self.outcomes: OutcomeServiceAsyncStub = OutcomeServiceStub(self._channel)
         self.locks: IssuanceLockServiceAsyncStub = IssuanceLockServiceStub(self._channel)
         self.directory: RegistryDirectoryServiceAsyncStub = RegistryDirectoryServiceStub(self._channel)
+        self.coverage: CoverageServiceAsyncStub = CoverageServiceStub(self._channel)
         self.reviews: ReviewServiceAsyncStub = ReviewServiceStub(self._channel)
+        self.settlements: SettlementServiceAsyncStub = SettlementServiceStub(self._channel)
+        self.disputes: DisputeServiceAsyncStub = DisputeServiceStub(self._channel)
+        self.history: HistoryServiceAsyncStub = HistoryServiceStub(self._channel)
         self.events: EventServiceAsyncStub = EventServiceStub(self._channel)
 
     async def watch(self, cursor: str = "", *, until_now: bool = False) -> AsyncGenerator[WatchEventsResponse]:

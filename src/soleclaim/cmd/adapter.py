@@ -12,8 +12,11 @@ import click
 
 if TYPE_CHECKING:
     from soleclaim.registry.config import AdapterConfig
+    from soleclaim.registry.grpc.lookup_gateway import LookupGateway
     from soleclaim.registry.lease import LeaseKeeper
     from soleclaim.registry.lookup import Lookup
+    from soleclaim.registry.native import NativeRegistry
+    from soleclaim.registry.reporting import Report
 
 ANNOUNCE_EVERY_S: Final = 10.0
 """The directory takes an adapter for unreachable after 30 seconds of silence."""
@@ -62,7 +65,7 @@ async def serve_adapter(config: "AdapterConfig", stop: asyncio.Event, ready: Cal
     """Wire all parts, serve until ``stop`` is set or a part fails for good, and stop in order."""
     from soleclaim.client import LookupClient
     from soleclaim.core.identity import Caller, Role
-    from soleclaim.natives import open_native
+    from soleclaim.natives import NativeSettings, open_native
     from soleclaim.registry.desk import IssuanceDesk
     from soleclaim.registry.dry_run import IssuanceCheck
     from soleclaim.registry.grpc.lookup_gateway import LookupGateway
@@ -87,10 +90,15 @@ async def serve_adapter(config: "AdapterConfig", stop: asyncio.Event, ready: Cal
         client = await stack.enter_async_context(LookupClient(config.lookup.target, tls, caller=caller))
         native = open_native(
             config.native.kind,
-            config.native.url,
-            timeout_s=config.native.timeout_s,
-            longest_under_way_s=config.native.longest_under_way_s,
-            ca_file=config.native.ca_file,
+            NativeSettings(
+                registry=code,
+                url=config.native.url,
+                timeout_s=config.native.timeout_s,
+                longest_under_way_s=config.native.longest_under_way_s,
+                ca_file=config.native.ca_file,
+                key_id=config.native.key_id,
+                secret_file=config.native.secret_file,
+            ),
         )
         stack.push_async_callback(native.close)
         lookup = LookupGateway(client, code, instrument, timeout_s=config.lookup.timeout_s)
@@ -121,8 +129,12 @@ async def serve_adapter(config: "AdapterConfig", stop: asyncio.Event, ready: Cal
         _serve_metrics(config, stack)
         endpoint = config.server.advertised or f"{host}:{bound}"
         announcing = await stack.enter_async_context(_background(_announce(lookup, keeper, endpoint)))
+        reporting = [
+            await stack.enter_async_context(_background(report.run()))
+            for report in _reports(config, native, lookup, keeper)
+        ]
         ready(f"{host}:{bound}")
-        await _until_stopped(stop, keeping, recovering, announcing)
+        await _until_stopped(stop, keeping, recovering, announcing, *reporting)
         _LOG.info("registry %s: stopping", code)
 
 
@@ -164,6 +176,22 @@ async def _announce(lookup: "Lookup", keeper: "LeaseKeeper", endpoint: str) -> N
                     _LOG.warning("the directory did not take the announcement, trying on: %s", error)
                 answered = False
         await asyncio.sleep(ANNOUNCE_EVERY_S)
+
+
+def _reports(
+    config: "AdapterConfig", native: "NativeRegistry", lookup: "LookupGateway", keeper: "LeaseKeeper"
+) -> "list[Report[Any]]":
+    """What passes on to the lookup what the native registry knows of: coverage, settlements."""
+    from soleclaim.registry.native import CoverageSource, SettlingRegistry
+    from soleclaim.registry.reporting import CoverageReport, SettlementReport
+
+    code, every_s = config.registry.code, config.reporting.report_every_s
+    reports: list[Report[Any]] = []
+    if isinstance(native, CoverageSource):
+        reports.append(CoverageReport(code, native, lookup, keeper, every_s=every_s))
+    if isinstance(native, SettlingRegistry):
+        reports.append(SettlementReport(code, native, lookup, keeper, every_s=every_s))
+    return reports
 
 
 def _serve_metrics(config: "AdapterConfig", stack: AsyncExitStack) -> None:

@@ -75,6 +75,34 @@ def identity(database_url: str, activities: tuple[int, ...], as_json: bool) -> N
             click.echo(f"  {name:<16} {value:10.3f}")
 
 
+@bench.command("import")
+@click.option("--database-url", required=True, help="A PostgreSQL server; a scratch database is made and dropped.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="Length of each kind of load."
+)
+@click.option(
+    "--existing", type=click.IntRange(1, 50_000_000), default=10_000, show_default=True, help="Locks already there."
+)
+@click.option("--batch", type=click.IntRange(1, 1000), default=1000, show_default=True, help="Rows of a batch.")
+@click.option("--connections", type=click.IntRange(1, 64), default=8, show_default=True, help="On both sides.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def imports(*, database_url: str, seconds: float, existing: int, batch: int, connections: int, as_json: bool) -> None:
+    """Taking over history against the bare inserts it rests on."""
+    from soleclaim.bench.imports import measure
+    from soleclaim.bench.locks import Plan
+
+    plan = Plan(seconds, batch, connections, 1)
+    figures = asyncio.run(measure(database_url, existing, plan, lambda line: click.echo(line, err=True)))
+    if as_json:
+        click.echo(json.dumps({**asdict(figures), "plan": asdict(plan)}, indent=2))
+        return
+    click.echo(f"  raw inserts           {figures.raw_rows_per_s:10,.0f} rows/s   (baseline)")
+    click.echo(f"  imports through gRPC  {figures.imported_rows_per_s:10,.0f} rows/s   ratio {figures.ratio:.3f}")
+    for phase, sides in figures.limited_by.items():
+        told = ", ".join(f"{side} {cores:.2f}" for side, cores in sides.items())
+        click.echo(f"  {phase}: cores busy: {told}")
+
+
 async def _measure_all(url: str, existing: tuple[int, ...], plan: "Plan") -> "dict[int, Figures]":
     from soleclaim.bench.locks import measure
 

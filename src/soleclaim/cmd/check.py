@@ -37,6 +37,13 @@ class _ByRegistry(click.ParamType[tuple[str, str]]):
     help="A native registry; repeat for each. CODE:KIND=URL where its client is not named like the registry.",
 )
 @click.option(
+    "--adapter",
+    "adapters",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="An adapter's configuration file, in place of its --journal and --native.",
+)
+@click.option(
     "--policy",
     "policies",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -50,6 +57,7 @@ def check(
     lookup_database_url: str,
     journals: tuple[tuple[str, str], ...],
     natives: tuple[tuple[str, str], ...],
+    adapters: tuple[Path, ...],
     policies: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -58,6 +66,7 @@ def check(
     from soleclaim.check.run import Targets, run_check
     from soleclaim.natives import KINDS
     from soleclaim.policy.bundle import read_bundle
+    from soleclaim.registry.config import load_config
 
     targets = {}
     for code, url in natives:
@@ -68,8 +77,13 @@ def check(
                 f"there is no native client {kind or registry}, only {', '.join(sorted(KINDS))}; write CODE:KIND=URL",
                 param_hint="--native",
             )
+    urls = dict(journals)
+    for config in map(load_config, adapters):
+        native = config.native
+        urls[config.registry.code] = config.journal.url
+        targets[config.registry.code] = NativeTarget(native.kind, native.url, native.key_id, native.secret_file)
     bundles = tuple(read_bundle(path.read_bytes()) for path in policies)
-    findings = asyncio.run(run_check(Targets(lookup_database_url, dict(journals), targets, bundles)))
+    findings = asyncio.run(run_check(Targets(lookup_database_url, urls, targets, bundles)))
     if as_json:
         print_json(findings.as_json(language()))
     else:
@@ -107,6 +121,11 @@ def print_findings(findings: "Findings") -> None:
     if findings.violation_count > len(findings.violations):
         rest = findings.violation_count - len(findings.violations)
         click.echo(say(f"and {rest:,} more violations", f"另有 {rest:,} 项违反"))
+    for fact in findings.facts:
+        click.echo(say(f"to settle: {fact.told('en')}", f"待裁定：{fact.told('zh')}"))
+    if findings.fact_count > len(findings.facts):
+        rest = findings.fact_count - len(findings.facts)
+        click.echo(say(f"and {rest:,} more to settle", f"另有 {rest:,} 项待裁定"))
     for note in findings.notes:
         click.echo(say(f"note: {note[0]}", f"说明：{note[1]}"))
     for what in findings.not_looked:

@@ -1,8 +1,6 @@
 """``soleclaim demo``: six acts on real records, then the check."""
 
-import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -10,18 +8,21 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
-from soleclaim.cmd.output import Failed, json_option, lang_option, language, print_json, say, tell
+from soleclaim.cmd.asking import run_in_order
+from soleclaim.cmd.output import Failed, explain, json_option, lang_option, language, print_json, say, tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
     from soleclaim.check.findings import Findings
+    from soleclaim.demo.everything import Shown
     from soleclaim.demo.stage import Report
-    from soleclaim.demo.world import World
+    from soleclaim.parts.process import Part
 
 TITLES: Final = {
     "start": ("starting lookup, two adapters, two native stand-ins", "启动查询中心、两个适配器、两个原系统沙箱"),
@@ -32,12 +33,33 @@ TITLES: Final = {
     "replay": ("5 replay: California 2013 to 2024", "5 重放：加州 2013 至 2024 年"),
     "identify": ("6 identify: three lists that share no key", "6 识别：三份无共同标识的名录"),
     "check": ("check: proving the invariants", "检查：验证不变量"),
+    "start-all": ("starting the lookup", "启动查询中心"),
+    "everything": ("every instrument, once", "每种权益各一次"),
 }
+
+EXCHANGES: Final = {
+    "json": ("JSON over HTTP", "JSON 接口"),
+    "signed": ("signed JSON", "签名 JSON"),
+    "csv": ("CSV files", "CSV 文件"),
+    "workbook": ("Excel workbook", "Excel 工作簿"),
+    "tables": ("published tables", "已公布的表格"),
+}
+"""How a native system is spoken to."""
+
+
+class _Breakable(Protocol):
+    """Parts that run."""
+
+    def broken(self) -> "list[Part]":
+        """Those that broke."""
 
 
 @click.command()
 @json_option
 @lang_option
+@click.option(
+    "--all", "everything", is_flag=True, help="Instead of the acts: every instrument there is, each issued once."
+)
 @click.option(
     "--keep",
     type=click.Path(path_type=Path),
@@ -49,21 +71,27 @@ TITLES: Final = {
     metavar="URL",
     help="PostgreSQL instead of SQLite: makes three databases beside this one, and drops them unless --keep is given.",
 )
-def demo(*, as_json: bool, keep: Path | None, database_url: str | None) -> None:
+def demo(*, as_json: bool, everything: bool, keep: Path | None, database_url: str | None) -> None:
     """Two registries, one lookup, real records: see that nothing is issued twice.
 
     Everything runs on this machine, on loopback, with certificates made for the run.
     """
+    if everything and database_url is not None:
+        raise click.UsageError("--all keeps its stores in SQLite; leave --database-url out")
     if keep is not None and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise click.BadParameter(f"{keep} is there already; name a folder that does not exist", param_hint="--keep")
     began = time.monotonic()
     with _folder(keep) as folder:
-        reports, findings = asyncio.run(_until_signalled(folder, database_url, keep=keep is not None))
+        if everything:
+            shown, findings = run_in_order(_run_all(folder))
+        else:
+            reports, findings = run_in_order(_run(folder, database_url, keep=keep is not None))
         elapsed_s = round(time.monotonic() - began, 1)
         if as_json:
-            print_json(_document(reports, findings, elapsed_s))
+            told = {"instruments": _instruments(shown)} if everything else {"acts": _acts(reports)}
+            print_json({**told, "check": findings.as_json(language()), "elapsed_s": elapsed_s})
         else:
-            _print(reports, findings, elapsed_s)
+            _print(_shown_table(shown) if everything else _acts_table(reports), findings, elapsed_s)
         if findings.violation_count or findings.not_looked:
             raise Failed(
                 say(
@@ -72,13 +100,6 @@ def demo(*, as_json: bool, keep: Path | None, database_url: str | None) -> None:
                     f"检查发现 {findings.violation_count} 项违反，{len(findings.not_looked)} 项未能检查",
                 )
             )
-
-
-async def _until_signalled(folder: Path, database_url: str | None, *, keep: bool) -> "tuple[list[Report], Findings]":
-    """Run; SIGTERM ends it in order, as Ctrl-C does."""
-    task = asyncio.ensure_future(_run(folder, database_url, keep=keep))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
 
 
 async def _run(folder: Path, database_url: str | None, *, keep: bool) -> "tuple[list[Report], Findings]":
@@ -114,12 +135,36 @@ async def _run(folder: Path, database_url: str | None, *, keep: bool) -> "tuple[
     return reports, findings
 
 
+async def _run_all(folder: Path) -> "tuple[list[Shown], Findings]":
+    from soleclaim.check.natives import NativeTarget
+    from soleclaim.check.run import Targets, run_check
+    from soleclaim.cmd.adapter import serve_adapter
+    from soleclaim.demo.everything import open_everything
+
+    with _progress() as bars:
+        bars.begin("start-all")
+        async with open_everything(folder, serve_adapter) as world:
+            # Adapters that end raise what went wrong with them.
+            with _telling(world):
+                async with AsyncExitStack() as adapters:
+                    bars.begin("everything")
+                    shown = await world.play(adapters, lambda done, total: bars.tell("everything", done, total))
+                    bars.begin("check")
+                    natives = {
+                        code: NativeTarget(native.example.family, native.url, native.key_id, native.secret_file)
+                        for code, native in world.natives.items()
+                    }
+                    findings = await run_check(Targets(world.lookup_url, world.journals, natives))
+                    bars.end()
+    return shown, findings
+
+
 @contextmanager
-def _telling(world: "World") -> Iterator[None]:
+def _telling(world: _Breakable) -> Iterator[None]:
     """Turn what went wrong into one sentence, with the end of the log of the part that broke."""
     from soleclaim.client import RemoteRefusal, RemoteUnavailable
-    from soleclaim.demo.processes import ProcessFailed
     from soleclaim.demo.stage import ActFailed
+    from soleclaim.parts.process import ProcessFailed
 
     kinds = (ActFailed, ProcessFailed, RemoteRefusal, RemoteUnavailable)
     try:
@@ -130,6 +175,8 @@ def _telling(world: "World") -> Iterator[None]:
         while isinstance(first, ExceptionGroup):
             first = first.exceptions[0]
         if not isinstance(first, kinds):
+            if isinstance(error, ExceptionGroup) and explain(first) is not None:
+                raise first from error
             raise
         sentence = say(*first.line) if isinstance(first, ActFailed) else str(first)
         tails = [f"--- {part.log.name} ({part.ended or 'running'})\n{part.tail()}" for part in world.broken()]
@@ -189,23 +236,57 @@ def _progress() -> Iterator[_Bars]:
         yield _Bars(progress)
 
 
-def _document(reports: "list[Report]", findings: "Findings", elapsed_s: float) -> dict[str, object]:
-    return {
-        "acts": [{"name": report.name, **report.figures} for report in reports],
-        "check": findings.as_json(language()),
-        "elapsed_s": elapsed_s,
-    }
+def _acts(reports: "list[Report]") -> list[dict[str, object]]:
+    return [{"name": report.name, **report.figures} for report in reports]
 
 
-def _print(reports: "list[Report]", findings: "Findings", elapsed_s: float) -> None:
-    from rich.console import Console
+def _instruments(shown: "list[Shown]") -> list[dict[str, object]]:
+    return [
+        {
+            "instrument": each.instrument,
+            "registry": each.example.registry,
+            "family": each.example.family,
+            "exchange": each.example.exchange,
+            "project": each.project,
+            "units": each.units,
+            "serials": each.serials,
+            "result": say(*each.result),
+        }
+        for each in shown
+    ]
+
+
+def _acts_table(reports: "list[Report]") -> "Table":
     from rich.table import Table
-
-    from soleclaim.cmd.check import print_findings
 
     table = Table(say("act", "幕"), say("what happened", "结果"), show_lines=True, title=say("Summary", "汇总"))
     for report in reports:
         table.add_row(say(*TITLES[report.name]), "\n".join(say(*line) for line in report.lines))
+    return table
+
+
+def _shown_table(shown: "list[Shown]") -> "Table":
+    from rich.table import Table
+
+    headings = [
+        say("instrument", "权益"), say("family", "类别"), say("native form", "原系统形式"), say("serials", "编号"),
+        say("units", "数量"), say("result", "结果"),
+    ]  # fmt: skip
+    table = Table(title=say("Every instrument", "每种权益"))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for each in shown:
+        exchange = say(*EXCHANGES[each.example.exchange])
+        units = f"{each.units:,}" if each.units else ""
+        table.add_row(each.instrument, each.example.family, exchange, each.serials, units, say(*each.result))
+    return table
+
+
+def _print(table: "Table", findings: "Findings", elapsed_s: float) -> None:
+    from rich.console import Console
+
+    from soleclaim.cmd.check import print_findings
+
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
     console.print(table)
     print_findings(findings)

@@ -9,6 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from soleclaim.cmd.options import picture_option
+
 if TYPE_CHECKING:
     from soleclaim.identity.evaluation import Evaluation, Share
     from soleclaim.identity.lists import PlantList
@@ -18,7 +20,8 @@ MAX_REMARKS: Final = 20
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MAP: Final = click.option(
     "--map", "mapping", multiple=True, metavar="COLUMN=THEIRS",
-    help="Our column and the name it has in both files, for example capacity_mw=mw; left:… or right:… for one file.",
+    help="Our column and the name it has in both files, for example capacity_mw=mw; left:… or right:… for one file; "
+    "without a name (latitude=) the column is left out.",
 )  # fmt: skip
 
 
@@ -37,9 +40,13 @@ def match(left: Path, right: Path, out: Path, mapping: tuple[str, ...]) -> None:
 
     Columns of both lists, any of them empty but id: id, name, name_local, owner, owner_local, technology,
     capacity_mw, latitude, longitude, commissioning_year, region, country, identifiers (scheme:value;scheme:value).
+
+    Ids are written as they are: one that starts with = + - or @ runs as a formula where a spreadsheet opens the file
+    as such; import its columns as text.
     """
     from soleclaim.identity.lists import write_decisions
 
+    _refuse_to_overwrite(out, (left, right))
     decisions, _ = _match(left, right, mapping)
     write_decisions(out, decisions)
     same = sum(each.decision == "same" for each in decisions)
@@ -50,22 +57,45 @@ def match(left: Path, right: Path, out: Path, mapping: tuple[str, ...]) -> None:
 @click.argument("left", type=_FILE)
 @click.argument("right", type=_FILE)
 @click.option("--labels", type=_FILE, required=True, help="CSV: left_id, right_id, label (same, different, unclear).")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="PNG, SVG or PDF to draw.")
+@picture_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option(
+    "--kept-apart",
+    is_flag=True,
+    help="Count only the half of the left list, by the hash of its ids, that no weight was learnt from, "
+    "where the weights come from these lists.",
+)
 @_MAP
 def evaluate(
-    left: Path, right: Path, labels: Path, picture: Path | None, as_json: bool, mapping: tuple[str, ...]
+    left: Path,
+    right: Path,
+    labels: Path,
+    picture: Path | None,
+    as_json: bool,
+    kept_apart: bool,
+    mapping: tuple[str, ...],
 ) -> None:
     """Decide, and compare with labelled pairs: precision, recall, review rate, false merges."""
     from soleclaim.identity import evaluation
+    from soleclaim.identity.fitting import is_kept_apart
     from soleclaim.identity.lists import ListFault, read_labels
 
+    if picture is not None:
+        _refuse_to_overwrite(picture, (left, right, labels))
     try:
         known = read_labels(labels)
-    except (ListFault, UnicodeDecodeError) as error:
+    except ListFault as error:
         raise click.ClickException(str(error)) from error
     decisions, lists = _match(left, right, mapping)
-    result = evaluation.evaluate(decisions, known, [each.id for each in lists[0].rows])
+    left_ids, right_ids = ([each.id for each in one.rows] for one in lists)
+    if kept_apart:
+        decisions = [each for each in decisions if is_kept_apart(each.left_id)]
+        known = {pair: label for pair, label in known.items() if is_kept_apart(pair[0])}
+        left_ids = [each for each in left_ids if is_kept_apart(each)]
+    result = evaluation.evaluate(decisions, known, left_ids=left_ids, right_ids=right_ids)
+    if result.strangers:
+        told = "name a record that its list does not have; they are not counted"
+        click.echo(f"{labels}: {result.strangers} of {len(known)} labels {told}", err=True)
     if picture is not None:
         try:
             evaluation.draw(picture, decisions, known)
@@ -75,6 +105,12 @@ def evaluate(
         click.echo(json.dumps(result.as_document(), indent=2))
     else:
         _print(result)
+
+
+def _refuse_to_overwrite(out: Path, inputs: Sequence[Path]) -> None:
+    for each in inputs:
+        if out.exists() and out.samefile(each):
+            raise click.UsageError(f"{out} is a file that is read; write to another one")
 
 
 def _match(left: Path, right: Path, mapping: Sequence[str]) -> "tuple[list[Decision], tuple[PlantList, PlantList]]":
@@ -98,10 +134,12 @@ def _columns(mapping: Sequence[str], side: str) -> dict[str, str]:
 
     found = {}
     for each in mapping:
-        column, _, theirs = each.partition("=")
+        column, equals, theirs = each.partition("=")
         of_side, _, name = column.rpartition(":")
-        if name not in COLUMNS or not theirs or of_side not in ("", "left", "right"):
+        if name not in COLUMNS or not equals or of_side not in ("", "left", "right"):
             raise click.UsageError(f"--map {each}: write COLUMN=THEIRS with a column of {', '.join(COLUMNS)}")
+        if name == "id" and not theirs:
+            raise click.UsageError(f"--map {each}: every row needs an id; name the column that holds it")
         if of_side in ("", side):
             found[name] = theirs
     return found
@@ -124,4 +162,5 @@ def _print(result: "Evaluation") -> None:
         )
     table.add_row("F1", "-" if result.f1 is None else f"{result.f1:.4f}", "", "")
     table.add_row("joined, no label speaks of them", "", "", str(result.not_judged))
+    table.add_row("labels of unknown records", "", "", str(result.strangers))
     Console().print(table)

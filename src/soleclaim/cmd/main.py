@@ -32,10 +32,21 @@ COMMANDS: Final = {
     "sandbox": Entry("sandbox", "sandbox", "Stand-ins of native registries: serve.", "登记簿原系统的沙箱：serve"),
     "migrate": Entry("migrate", "migrate", "Bring a store's schema up to date.", "升级存储结构"),
     "check": Entry("check", "check", "Prove the invariants over stores and registries.", "在存储与登记簿上验证不变量"),
+    "conformance": Entry(
+        "conformance",
+        "conformance",
+        "Prove that an adapter, in whatever language, does what it must.",
+        "一致性测试：验证任意语言实现的适配器",
+    ),
     "bench": Entry("bench", "bench", "Measure speed.", "性能测试"),
     "certs": Entry("certs", "certs", "Development authority and certificates.", "开发用证书"),
     "health": Entry("health", "health", "Ask a server whether it serves.", "查询服务状态"),
-    "activity": Entry("reads", "activity", "Activities: get, list, resolve.", "减排活动：get、list、resolve"),
+    "activity": Entry(
+        "activity",
+        "activity",
+        "Activities: show, label, find, list, get, resolve.",
+        "减排活动：show、label、find、list、get、resolve",
+    ),
     "identity": Entry(
         "identity",
         "identity",
@@ -46,6 +57,19 @@ COMMANDS: Final = {
     "review": Entry(
         "review", "review", "Review cases: list, show, decide, confirm.", "身份审查：list、show、decide、confirm"
     ),
+    "coverage": Entry(
+        "coverage", "coverage", "Who is inside which cap or energy-use market: list, show.", "纳管：list、show"
+    ),
+    "settlement": Entry(
+        "settlement",
+        "settlement",
+        "Which certificates moved with which green power: list, show.",
+        "绿电结算：list、show",
+    ),
+    "import": Entry(
+        "history", "take_over", "Take over what a registry issued before, from a file.", "从文件导入登记簿的历史签发"
+    ),
+    "dispute": Entry("history", "dispute", "Disputes: list, show, settle, reopen.", "争议：list、show、settle、reopen"),
     "issue": Entry("reads", "issue", "Issuances of a registry: get, list.", "登记簿的签发：get、list"),
     "registry": Entry("reads", "registry", "The directory of registries: list.", "登记簿目录：list"),
 }

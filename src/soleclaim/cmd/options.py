@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from soleclaim.cmd.output import json_option, lang_option
+
 if TYPE_CHECKING:
     from soleclaim.rpc.tls import TlsFiles
 
@@ -80,3 +82,46 @@ def lookup_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="HOST:PORT",
         help="Where the lookup answers.",
     )(command)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every reading verb has."""
+    return lookup_option(dialling_options(json_option(lang_option(command))))
+
+
+def picture_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--picture``: what to draw; an ending that is none is told before the work."""
+    return click.option(
+        "--picture",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        callback=_check_picture,
+        help="PNG, SVG or PDF to draw (needs the extra `pictures`).",
+    )(command)
+
+
+def _check_picture(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise click.BadParameter(f"{path} must end in .png, .svg or .pdf")
+    return path
+
+
+def limit_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--limit``: how many rows at most."""
+    return click.option(
+        "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Most rows."
+    )(command)
+
+
+def activity_name(text: str) -> str:
+    """``activities/{id}`` of an id as people write it; a usage error when the check digits do not fit."""
+    from soleclaim.core.activity_id import ActivityIdError, parse_activity_id
+
+    try:
+        return f"activities/{parse_activity_id(text.removeprefix('activities/'))}"
+    except ActivityIdError as error:
+        raise click.BadParameter(str(error), param_hint="ACTIVITY_ID") from error
+
+
+def name_in(collection: str, number: str) -> str:
+    """``{collection}/{number}`` of a number or of the whole name, as people write it."""
+    return f"{collection}/{number.removeprefix(f'{collection}/')}"

@@ -5,9 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 LANGUAGES: Final = ("en", "zh")
 
@@ -78,6 +81,83 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_row(*row)
     # A pipe has no width: do not fold there, so that lines can be searched.
     Console(width=None if sys.stdout.isatty() else 240, markup=False).print(table)
+
+
+def as_dict(message: "Message") -> dict[str, Any]:
+    """A message as a JSON document, unset scalars included."""
+    from google.protobuf.json_format import MessageToDict
+
+    document: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return document
+
+
+def print_message(message: "Message", *, as_json: bool) -> None:
+    """One message: a JSON document, or a table of its fields."""
+    if as_json:
+        print_json(as_dict(message))
+        return
+    rows = [
+        (field.name, _told(field, getattr(message, field.name)))
+        for field in message.DESCRIPTOR.fields
+        if not field.has_presence or message.HasField(field.name)
+    ]
+    print_table((say("field", "字段"), say("value", "值")), rows)
+
+
+def _told(field: Any, value: Any) -> str:  # noqa: ANN401  a descriptor, and whatever the field holds
+    values = value if field.is_repeated else [value]
+    return "\n".join(_told_once(field, each) for each in values) or "-"
+
+
+def _told_once(field: Any, value: Any) -> str:  # noqa: ANN401  a descriptor, and whatever the field holds
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name.removeprefix(field.enum_type.values[0].name.removesuffix("UNSPECIFIED")) if known else "?"
+    if field.message_type is not None:
+        return _told_message(value)
+    if isinstance(value, bool):
+        return say("yes", "是") if value else say("no", "否")
+    return str(value) or "-"
+
+
+def _told_message(value: Any) -> str:  # noqa: ANN401  any message
+    """An instant, a period or a refusal as people read it; of any other message what is set."""
+    name = value.DESCRIPTOR.full_name
+    if name == "google.protobuf.Timestamp":
+        return str(value.ToJsonString())
+    if name == "google.type.Interval":
+        return tell_interval(value)
+    if name == "google.rpc.Status":
+        from soleclaim.rpc.status import from_status
+
+        refusal = from_status(value)
+        return say(refusal.message_en, refusal.message_zh)
+    return ", ".join(f"{field.name} {_told(field, each)}" for field, each in value.ListFields())
+
+
+def print_list(
+    key: str,
+    rows: "list[Any]",
+    columns: tuple[str, ...],
+    cells: Callable[[Any], tuple[str, ...]],
+    *,
+    as_json: bool,
+) -> None:
+    """Many messages: a JSON document with a list under ``key``, or a table with a row each; none is told."""
+    if as_json:
+        print_json({key: [as_dict(row) for row in rows]})
+        return
+    print_table(columns, [cells(row) for row in rows])
+    if not rows:
+        tell(say("nothing found", "未找到"))
+
+
+def tell_interval(interval: Any) -> str:  # noqa: ANN401  google.type.Interval
+    """``start/end`` of a half-open period; ``..`` while no end is known."""
+    end = interval.end_time.ToJsonString() if interval.HasField("end_time") else ".."
+    return f"{interval.start_time.ToJsonString()}/{end}"
 
 
 def tell(message: str) -> None:

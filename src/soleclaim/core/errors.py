@@ -27,11 +27,14 @@ class Reason(Enum):
     REGISTRY_UNKNOWN = "REGISTRY_UNKNOWN"
     ISSUANCE_UNKNOWN = "ISSUANCE_UNKNOWN"
     NATIVE_PROJECT_UNKNOWN = "NATIVE_PROJECT_UNKNOWN"
+    REGISTRY_ISSUES_NOTHING = "REGISTRY_ISSUES_NOTHING"
     IDENTITY_UNDER_REVIEW = "IDENTITY_UNDER_REVIEW"
     REVIEW_CASE_UNKNOWN = "REVIEW_CASE_UNKNOWN"
     REVIEW_CASE_DECIDED = "REVIEW_CASE_DECIDED"
     REVIEW_ACTIVITY_NO_CANDIDATE = "REVIEW_ACTIVITY_NO_CANDIDATE"
     REVIEW_PROJECT_STANDS = "REVIEW_PROJECT_STANDS"
+    REVIEW_CASE_CHANGED = "REVIEW_CASE_CHANGED"
+    REVIEW_CASE_NEWER = "REVIEW_CASE_NEWER"
     REVIEW_NOTHING_PROPOSED = "REVIEW_NOTHING_PROPOSED"
     REVIEW_SECOND_PERSON_NEEDED = "REVIEW_SECOND_PERSON_NEEDED"
     ACTIVITY_PART_OF_ITSELF = "ACTIVITY_PART_OF_ITSELF"
@@ -40,6 +43,33 @@ class Reason(Enum):
     MERGE_LOCKS_UNDER_WAY = "MERGE_LOCKS_UNDER_WAY"
     MERGE_OUTCOMES_DIFFER = "MERGE_OUTCOMES_DIFFER"
     MERGE_EXCEEDS_MEASURED = "MERGE_EXCEEDS_MEASURED"
+    REVIEW_CASE_OPEN = "REVIEW_CASE_OPEN"
+    REVIEW_SAME_STANDS = "REVIEW_SAME_STANDS"
+    SPLIT_UNKNOWN = "SPLIT_UNKNOWN"
+    SPLIT_NOT_WAITING = "SPLIT_NOT_WAITING"
+    SPLIT_SECOND_PERSON_NEEDED = "SPLIT_SECOND_PERSON_NEEDED"
+    SPLIT_CHANGED = "SPLIT_CHANGED"
+    SPLIT_NOT_AN_ALIAS = "SPLIT_NOT_AN_ALIAS"
+    SPLIT_NOT_THERE = "SPLIT_NOT_THERE"
+    SPLIT_NOTHING_MOVES = "SPLIT_NOTHING_MOVES"
+    SPLIT_NOTHING_STAYS = "SPLIT_NOTHING_STAYS"
+    SPLIT_LOCK_UNDER_WAY = "SPLIT_LOCK_UNDER_WAY"
+    SPLIT_LOCK_WITHOUT_PROJECT = "SPLIT_LOCK_WITHOUT_PROJECT"
+    SPLIT_EXCEEDS_MEASURED = "SPLIT_EXCEEDS_MEASURED"
+    COVERAGE_UNKNOWN = "COVERAGE_UNKNOWN"
+    COVERAGE_STATEMENT_DIFFERS = "COVERAGE_STATEMENT_DIFFERS"
+    SETTLEMENT_UNKNOWN = "SETTLEMENT_UNKNOWN"
+    SETTLEMENT_DIFFERS = "SETTLEMENT_DIFFERS"
+    OUTCOME_DISPUTED = "OUTCOME_DISPUTED"
+    ISSUANCE_DIFFERS = "ISSUANCE_DIFFERS"
+    ISSUANCE_UNDER_WAY = "ISSUANCE_UNDER_WAY"
+    DISPUTE_UNKNOWN = "DISPUTE_UNKNOWN"
+    DISPUTE_STATE_WRONG = "DISPUTE_STATE_WRONG"
+    DISPUTE_OUTCOME_NOT_POSSIBLE = "DISPUTE_OUTCOME_NOT_POSSIBLE"
+    DISPUTE_LOCK_UNDER_WAY = "DISPUTE_LOCK_UNDER_WAY"
+    DISPUTE_SIDE_ENDED = "DISPUTE_SIDE_ENDED"
+    SETTLEMENT_BREAKS_EXCLUSION = "SETTLEMENT_BREAKS_EXCLUSION"
+    SETTLEMENT_EXCEEDS_MEASURED = "SETTLEMENT_EXCEEDS_MEASURED"
     POLICY_REFUSED = "POLICY_REFUSED"
     ISSUANCE_LOCK_HELD = "ISSUANCE_LOCK_HELD"
     ACTIVITY_ALREADY_ISSUED = "ACTIVITY_ALREADY_ISSUED"
@@ -177,6 +207,13 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "check the project id in the native registry",
         "请在原登记簿核对项目编号",
     ),
+    Reason.REGISTRY_ISSUES_NOTHING: ReasonRow(
+        "FAILED_PRECONDITION",
+        "registry {registry} issues nothing; it only reports",
+        "登记簿 {registry} 不签发，只报送",
+        "ask the registry that issues for this activity; GetRegistry tells the instruments of each",
+        "请向为该活动签发的登记簿申请；GetRegistry 列出各登记簿的权益种类",
+    ),
     Reason.IDENTITY_UNDER_REVIEW: ReasonRow(
         "FAILED_PRECONDITION",
         "its identity is under review: records contradict each other or may be of one activity; review case {case}",
@@ -195,8 +232,8 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "FAILED_PRECONDITION",
         "{case} is decided already",
         "{case} 已裁定",
-        "read the case (GetReviewCase); new evidence opens it again",
-        "请读取该案（GetReviewCase）；如有新证据，该案将重新开启",
+        "read the case (GetReviewCase); new evidence, or an operator (ReopenReviewCase), opens it again",
+        "请读取该案（GetReviewCase）；如有新证据，或由运营人员重启（ReopenReviewCase），该案将重新开启",
     ),
     Reason.REVIEW_ACTIVITY_NO_CANDIDATE: ReasonRow(
         "FAILED_PRECONDITION",
@@ -211,6 +248,20 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "项目 {native_project_id} 已登记于 {activity}，不能裁定为 {decision}",
         "decide what leaves it there: SAME with that activity, or DIFFERENT from other candidates",
         "请作出使其保留原处的裁定：与该活动 SAME，或与其他候选 DIFFERENT",
+    ),
+    Reason.REVIEW_CASE_CHANGED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{case} has changed: its project may also be {activities}, which was no candidate; nothing was decided",
+        "{case} 已有变化：其项目还可能属于此前并非候选的 {activities}；未作裁定",
+        "look at the case again (GetReviewCase), where these are candidates now, and decide with a new request_id",
+        "请重新查看该案（GetReviewCase），上述活动现已列为候选，并以新的 request_id 作出裁定",
+    ),
+    Reason.REVIEW_CASE_NEWER: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{case} changed at {update_time}, after it was seen; nothing was decided",
+        "{case} 在查看之后已于 {update_time} 变化；未作裁定",
+        "look at the case again (GetReviewCase) and decide on what stands there now, with a new request_id",
+        "请重新查看该案（GetReviewCase），并以新的 request_id 就现状作出裁定",
     ),
     Reason.ACTIVITY_PART_OF_ITSELF: ReasonRow(
         "FAILED_PRECONDITION",
@@ -267,6 +318,195 @@ REASONS: Final[dict[Reason, ReasonRow]] = {
         "合并后 {period} 将签发或锁定 {used} {base_unit}，而该期间仅有 {available} {base_unit}",
         "settle first which issuances stand; nothing was changed",
         "请先确定何者签发有效；未作任何更改",
+    ),
+    Reason.REVIEW_CASE_OPEN: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{case} is open",
+        "{case} 尚未裁定",
+        "decide it (DecideReviewCase); a decided case alone can be opened again",
+        "请作出裁定（DecideReviewCase）；只有已裁定的案件才能重启",
+    ),
+    Reason.REVIEW_SAME_STANDS: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{case} was decided SAME, and what that brought together stands on {activity}",
+        "{case} 已裁定为 SAME，由此归并的内容仍登记于 {activity}",
+        "split it first (SplitActivity; with restore for an activity that was merged), then reopen the case",
+        "请先以拆分撤销（SplitActivity，对被合并的活动使用 restore），再重启该案",
+    ),
+    Reason.SPLIT_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "{split} does not exist",
+        "{split} 不存在",
+        "check the split's number (ListActivitySplits)",
+        "请核对拆分编号（ListActivitySplits）",
+    ),
+    Reason.SPLIT_NOT_WAITING: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{split} does not wait for a second person; it is {state}",
+        "{split} 并非待第二人确认，其状态为 {state}",
+        "read it (ListActivitySplits); where nothing has moved, ask for the split again",
+        "请读取该拆分（ListActivitySplits）；如尚未拆分，请重新提出",
+    ),
+    Reason.SPLIT_SECOND_PERSON_NEEDED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{decider} proposed {split}; a split over issuances needs two persons",
+        "{decider} 提议了 {split}；涉及已签发的拆分须由两人完成",
+        "have another operator confirm it, with a certificate of another code",
+        "请由另一名运营人员以不同代码的证书确认",
+    ),
+    Reason.SPLIT_CHANGED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "what {split} would move has changed since it was proposed; {proposal} is proposed in its place",
+        "自 {split} 提出以来，拟迁出的内容已有变化；现以 {proposal} 取代",
+        "look at what the new proposal would move (ListActivitySplits), and confirm that one; nothing was moved",
+        "请查看新提议拟迁出的内容（ListActivitySplits），再行确认；未作任何迁移",
+    ),
+    Reason.SPLIT_NOT_AN_ALIAS: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{restore} is no alias of {activity}, so there is no merge of the two to undo",
+        "{restore} 不是 {activity} 的别名，没有可撤销的合并",
+        "name an activity that was merged into it, or leave restore empty to make a new one; nothing was changed",
+        "请填写已并入该活动的标识，或将 restore 留空以新建活动；未作任何更改",
+    ),
+    Reason.SPLIT_NOT_THERE: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{what} does not stand on {activity}",
+        "{what} 不在 {activity} 上",
+        "read the activity (GetActivity, ListIssuanceLocks) and name what stands there; nothing was changed",
+        "请读取该活动（GetActivity、ListIssuanceLocks），填写其上的内容；未作任何更改",
+    ),
+    Reason.SPLIT_NOTHING_MOVES: ReasonRow(
+        "FAILED_PRECONDITION",
+        "none of the projects that {restore} had before the merge stands on {activity} any more",
+        "{restore} 合并前的项目均已不在 {activity} 上",
+        "name the projects that shall be on it; nothing was changed",
+        "请填写应归于该活动的项目；未作任何更改",
+    ),
+    Reason.SPLIT_NOTHING_STAYS: ReasonRow(
+        "FAILED_PRECONDITION",
+        "no project would stay on {activity}",
+        "{activity} 上将不再有任何项目",
+        "leave it one project at least; nothing was changed",
+        "请至少保留一个项目；未作任何更改",
+    ),
+    Reason.SPLIT_LOCK_UNDER_WAY: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock} on {activity} is under way, and a project of its registry would move",
+        "{activity} 上的 {lock} 正在进行中，且其登记簿有项目随迁",
+        "wait until it has ended, and ask again with a new request_id; nothing was changed",
+        "请待其结束后，以新的 request_id 重新提出；未作任何更改",
+    ),
+    Reason.SPLIT_LOCK_WITHOUT_PROJECT: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock} would move, and registry {registry} has no project among those that move from {activity}",
+        "{lock} 将随迁，而登记簿 {registry} 没有从 {activity} 迁出的项目",
+        "name a project of that registry as well, or leave the lock where it is; nothing was changed",
+        "请一并填写该登记簿的项目，或保留该签发锁；未作任何更改",
+    ),
+    Reason.SPLIT_EXCEEDS_MEASURED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "apart, {used} {base_unit} would be issued or locked in {period} on one side, of {available} {base_unit} there",
+        "拆分后一方在 {period} 将签发或锁定 {used} {base_unit}，而该期间仅有 {available} {base_unit}",
+        "settle first which figure or issuance stands; nothing was changed",
+        "请先确定何种数值或签发有效；未作任何更改",
+    ),
+    Reason.COVERAGE_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "{coverage} is not known",
+        "未找到 {coverage}",
+        "check the name; ListCoverage shows the statements that the caller may see",
+        "请核对名称；ListCoverage 可列出调用方可见的纳管声明",
+    ),
+    Reason.COVERAGE_STATEMENT_DIFFERS: ReasonRow(
+        "ALREADY_EXISTS",
+        "statement {statement_id} of registry {registry} was recorded before with another content",
+        "登记簿 {registry} 的声明 {statement_id} 先前已以不同内容记录",
+        "correct it by a new statement with an id of its own that names this one in `corrects`",
+        "请以新的声明更正：使用新的声明编号，并在 `corrects` 中填写本声明编号",
+    ),
+    Reason.SETTLEMENT_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "{settlement} is not known",
+        "未找到 {settlement}",
+        "check the name; ListSettlements shows the lines that the caller may see",
+        "请核对名称；ListSettlements 可列出调用方可见的结算记录",
+    ),
+    Reason.SETTLEMENT_DIFFERS: ReasonRow(
+        "ALREADY_EXISTS",
+        "settlement {settlement_id} of registry {registry} was recorded before with another content",
+        "登记簿 {registry} 的结算记录 {settlement_id} 先前已以不同内容记录",
+        "correct it by a new line with an id of its own that names this one in `corrects`",
+        "请以新的结算记录更正：使用新的编号，并在 `corrects` 中填写本记录编号",
+    ),
+    Reason.OUTCOME_DISPUTED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "the outcome of {activity} for {period} is in dispute: {dispute}",
+        "{activity} 在 {period} 的成果存在争议：{dispute}",
+        "nothing new is issued there until an operator settles it; ask for periods outside, or later",
+        "争议由运营方裁决前不得新签发；请申请其他期间，或稍后再试",
+    ),
+    Reason.ISSUANCE_DIFFERS: ReasonRow(
+        "FAILED_PRECONDITION",
+        "issuance {native_issuance_id} waits for a review of its project with other content",
+        "签发 {native_issuance_id} 正等待其项目的身份审查，且内容不同",
+        "send it again when the review case is decided; then both are told in a dispute",
+        "请待审查案裁决后重发；届时差异将列入争议",
+    ),
+    Reason.ISSUANCE_UNDER_WAY: ReasonRow(
+        "FAILED_PRECONDITION",
+        "issuance {native_issuance_id} may be the one that {lock} has begun, of as many units",
+        "签发 {native_issuance_id} 可能就是 {lock} 已开始的同数量签发",
+        "send it again when that one is settled: it is known then, or an issuance of its own",
+        "请待该签发了结后重发：届时要么已登记，要么为另一笔签发",
+    ),
+    Reason.DISPUTE_UNKNOWN: ReasonRow(
+        "NOT_FOUND",
+        "there is no {dispute}, or your registry is no side of it",
+        "{dispute} 不存在，或贵登记簿并非其当事方",
+        "list the disputes to see their names",
+        "请先列出争议以查看其名称",
+    ),
+    Reason.DISPUTE_STATE_WRONG: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{dispute} is {state}; {action} needs {needed}",
+        "{dispute} 状态为 {state}；{action} 需要 {needed}",
+        "read it first; somebody else may have decided meanwhile",
+        "请先查看；他人可能已作出决定",
+    ),
+    Reason.DISPUTE_OUTCOME_NOT_POSSIBLE: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{dispute} is of kind {kind} and cannot be settled as {outcome}",
+        "{dispute} 类别为 {kind}，不能以 {outcome} 裁决",
+        "settle it as one of: {possible}",
+        "可选裁决：{possible}",
+    ),
+    Reason.DISPUTE_LOCK_UNDER_WAY: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock}, a side of {dispute}, is being issued",
+        "{dispute} 的一方 {lock} 正在签发",
+        "settle it when that issuance has been committed or aborted",
+        "请待该签发提交或中止后再裁决",
+    ),
+    Reason.DISPUTE_SIDE_ENDED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "{lock}, a side of {dispute}, has ended as {state}; nothing was issued under it that could stand",
+        "{dispute} 的一方 {lock} 已结束，状态为 {state}；其下没有可成立的签发",
+        "settle it as LATE or NEITHER",
+        "请以 LATE 或 NEITHER 裁决",
+    ),
+    Reason.SETTLEMENT_BREAKS_EXCLUSION: ReasonRow(
+        "FAILED_PRECONDITION",
+        "settled so, {lock} and {other_lock} would claim one outcome: {period}",
+        "如此裁决将使 {lock} 与 {other_lock} 主张同一成果：{period}",
+        "settle the dispute with that lock first, or choose another outcome",
+        "请先裁决与该签发锁的争议，或选择其他裁决",
+    ),
+    Reason.SETTLEMENT_EXCEEDS_MEASURED: ReasonRow(
+        "FAILED_PRECONDITION",
+        "settled so, {used} {base_unit} would be issued for {period}, of which {available} were measured",
+        "如此裁决将使 {period} 签发 {used} {base_unit}，而计量仅 {available}",
+        "record the right measure first, or choose another outcome",
+        "请先登记正确的计量，或选择其他裁决",
     ),
     Reason.POLICY_REFUSED: ReasonRow(
         "FAILED_PRECONDITION",

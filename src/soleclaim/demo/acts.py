@@ -35,14 +35,13 @@ from soleclaim.demo.stage import (
     Report,
     Stage,
     Victim,
-    china_period,
-    interval,
     native_id,
     order,
     refusal_of,
     registered,
     repeated,
 )
+from soleclaim.rpc.parse import to_interval
 
 __all__ = ["crash", "identify", "issue", "race", "register", "replay"]
 
@@ -244,7 +243,7 @@ async def _ask_before(stage: Stage, plant: Plant, months: Months) -> tuple[str, 
     count = len(gec[0].issuances)
     instruments = ", ".join(sorted({found.instrument for found in gec[0].issuances}))
     return (
-        f"FindIssuances({plant.name_in_gec}, {china_period(months)})",
+        f"FindIssuances({plant.name_in_gec}, {months.period})",
         Line(f"issued, {count} issuances of {instruments}", f"已签发，{instruments} 共 {count} 笔"),
     )
 
@@ -363,7 +362,7 @@ async def _crashed_lock(stage: Stage, plant: Plant) -> lock_pb.IssuanceLock:
     )
     listed = await client.call(
         client.locks.ListIssuanceLocks,
-        lock_pb.ListIssuanceLocksRequest(activity=activity.name, period=interval(china_period(CRASH))),
+        lock_pb.ListIssuanceLocksRequest(activity=activity.name, period=to_interval(CRASH.period)),
     )
     if len(listed.issuance_locks) != 1:
         count = len(listed.issuance_locks)

@@ -13,6 +13,9 @@ from decimal import Decimal
 from importlib import resources
 from typing import Final
 
+from soleclaim.core.period import Period
+from soleclaim.natives.civil import CHINA, period_of_days
+
 GENERATED_EN: Final = (
     "filing codes, national project codes, CCER project ids, monthly meter readings (capacity x plausible hours)"
     " and certified reductions (0.5 tCO2e per MWh)"
@@ -137,6 +140,11 @@ class Months:
         """Last day, inclusive."""
         *_, month = self
         return next_month(month) - timedelta(days=1)
+
+    @property
+    def period(self) -> Period:
+        """These months in China, as half-open instants."""
+        return period_of_days(self.first, self.last_day, CHINA)
 
     def __str__(self) -> str:
         return f"{self.first:%Y-%m}" if self.count == 1 else f"{self.first:%Y-%m} … {self.last_day:%Y-%m}"

@@ -10,7 +10,8 @@ from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
 from soleclaim.client import LookupClient
 from soleclaim.core.errors import Reason
 from soleclaim.demo import california
-from soleclaim.demo.stage import DECLARATION, ActFailed, Line, Report, Stage, interval, registered, repeated
+from soleclaim.demo.stage import DECLARATION, ActFailed, Line, Report, Stage, registered, repeated
+from soleclaim.rpc.parse import to_interval
 from soleclaim.rpc.status import from_status
 
 ACT: Final = "replay"
@@ -101,7 +102,7 @@ def _acquire(row: california.Issuance, activity: str) -> lock_pb.AcquireIssuance
         registry=california.REGISTRY,
         instrument=california.INSTRUMENT,
         activity=activity,
-        period=interval(row.period),
+        period=to_interval(row.period),
         units=row.credits_t,
         reference=row.issuance_id,
         declaration=DECLARATION,

@@ -3,22 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
 from typing import Final, NamedTuple, Protocol, TypeVar
-from zoneinfo import ZoneInfo
 
 import httpx
-from google.type.interval_pb2 import Interval
 
 from soleclaim.api.common.v1.types_pb2 import Declaration
 from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb
 from soleclaim.api.registry.v1 import registry_service_pb2 as registry_pb
 from soleclaim.client import LookupClient, RegistryClient, RemoteRefusal, RemoteUnavailable
-from soleclaim.core.period import Period
 from soleclaim.demo.plants import Months, Plant
+from soleclaim.rpc.parse import to_interval
 from soleclaim.rpc.status import from_status
 
-CHINA: Final = ZoneInfo("Asia/Shanghai")
 CALL_LIMIT_S: Final = 90.0
 """Longest wait for one answer: a batch makes hundreds of native calls."""
 SETTLE_LIMIT_S: Final = 60.0
@@ -138,27 +134,13 @@ class Stage:
 def order(registry: str, plant: Plant, months: Months) -> registry_pb.RequestIssuanceRequest:
     """Everything measured for these months."""
     return registry_pb.RequestIssuanceRequest(
-        native_project_id=native_id(registry, plant), period=interval(china_period(months)), declaration=DECLARATION
+        native_project_id=native_id(registry, plant), period=to_interval(months.period), declaration=DECLARATION
     )
 
 
 def native_id(registry: str, plant: Plant) -> str:
     """Under which id the registry knows the plant."""
     return plant.filing_code if registry == "gec" else plant.ccer_project_id
-
-
-def china_period(months: Months) -> Period:
-    """Civil months in China as half-open instants."""
-    after = months.last_day + timedelta(days=1)
-    return Period.of(datetime.combine(months.first, time(), CHINA), datetime.combine(after, time(), CHINA))
-
-
-def interval(period: Period) -> Interval:
-    """The period on the wire."""
-    message = Interval()
-    message.start_time.FromDatetime(period.start)
-    message.end_time.FromDatetime(period.end)
-    return message
 
 
 def refusal_of(issuance: registry_pb.Issuance) -> RemoteRefusal:

@@ -1,22 +1,20 @@
 """The demo's world: lookup, two adapters and two native stand-ins as processes on loopback, with mutual TLS."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from soleclaim.api.lookup.v1 import registry_directory_service_pb2 as directory_pb
 from soleclaim.client import LookupClient, RegistryClient, TlsFiles
 from soleclaim.core.identity import Caller, Role
-from soleclaim.db.migrate import upgrade
 from soleclaim.demo.databases import Databases
 from soleclaim.demo.plants import Plant
-from soleclaim.demo.processes import Part, ProcessFailed
 from soleclaim.demo.stage import Stage
+from soleclaim.parts.configuration import migrate_store, tls_options, write_toml
+from soleclaim.parts.process import SOLECLAIM, Part, ProcessFailed
 from soleclaim.rpc.certs import issue_certificate, make_authority
 
 REGISTRIES: Final = ("ccer", "gec")
@@ -129,7 +127,7 @@ class World:
     # -- Inside -------------------------------------------------------------------------------------------------
 
     def _part(self, name: str, *arguments: str) -> Part:
-        self.parts[name] = Part(name, arguments, self.folder / "logs" / f"{name}.log")
+        self.parts[name] = Part(name, (*SOLECLAIM, *arguments), self.folder / "logs" / f"{name}.log")
         return self.parts[name]
 
     async def _migrate_and_start(self, lookup: Part) -> None:
@@ -138,26 +136,14 @@ class World:
 
     def _migrate(self) -> None:
         for name, url in self.databases.urls.items():
-            package = "soleclaim.lookup" if name == "lookup" else "soleclaim.registry"
-            upgrade(url, Path(str(resources.files(package))) / "migrations")
+            migrate_store("lookup" if name == "lookup" else "journal", url)
 
     def _sandbox_options(self, registry: str) -> tuple[str, ...]:
         return ("--database", str(self.folder / "natives" / f"{registry}.db"), "--listen", "127.0.0.1:0")
 
     def _lookup_options(self) -> tuple[str, ...]:
-        tls = self._identities.lookup
-        return (
-            "--database-url",
-            self.databases.lookup,
-            "--listen",
-            "127.0.0.1:0",
-            "--authority",
-            str(tls.authority),
-            "--certificate",
-            str(tls.certificate),
-            "--key",
-            str(tls.key),
-        )
+        listen = ("--listen", "127.0.0.1:0")
+        return ("--database-url", self.databases.lookup, *listen, *tls_options(self._identities.lookup))
 
     def _config(
         self, registry: str, *, listen: str = "127.0.0.1:0", lease: dict[str, str | float] | None = None
@@ -178,13 +164,8 @@ class World:
             },
             "lease": lease or {},
         }
-        # A JSON string is a TOML string.
-        text = "\n\n".join(
-            "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())])
-            for name, section in sections.items()
-        )
         path = self.folder / "config" / f"{registry}.toml"
-        path.write_text(f"{text}\n", encoding="utf-8")
+        write_toml(path, sections)
         return ("--config", str(path))
 
 

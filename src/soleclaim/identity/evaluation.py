@@ -5,7 +5,7 @@ labels of real lists are never complete.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,8 @@ class Evaluation:
     false_merges: Share
     not_judged: int
     """Pairs decided the same of which no label speaks."""
+    strangers: int
+    """Labels that name a record which its list does not have; they count nowhere else."""
 
     @property
     def f1(self) -> float | None:
@@ -71,13 +73,19 @@ class Evaluation:
                 ("review_rate", self.review), ("false_merges", self.false_merges),
             )
         }  # fmt: skip
-        return {**shares, "f1": self.f1, "not_judged": self.not_judged}
+        return {**shares, "f1": self.f1, "not_judged": self.not_judged, "labels_of_unknown_records": self.strangers}
 
 
 def evaluate(
-    decisions: Sequence[Decision], labels: Mapping[tuple[str, str], str], left_ids: Sequence[str]
+    decisions: Sequence[Decision],
+    labels: Mapping[tuple[str, str], str],
+    *,
+    left_ids: Collection[str],
+    right_ids: Collection[str],
 ) -> Evaluation:
     """Compare decisions with labels."""
+    lefts, rights, told = frozenset(left_ids), frozenset(right_ids), len(labels)
+    labels = {pair: label for pair, label in labels.items() if pair[0] in lefts and pair[1] in rights}
     truth = {pair for pair, label in labels.items() if label == "same"}
     judged = {each: _verdict(each, labels, truth) for each in decisions}
     merged = [each for each in decisions if each.decision == "same"]
@@ -92,6 +100,7 @@ def evaluate(
         review=Share(len({each.left_id for each in decisions if each.decision == "review"}), len(left_ids)),
         false_merges=Share(wrong, len(merged)),
         not_judged=len(merged) - right - wrong,
+        strangers=told - len(labels),
     )
 
 
@@ -109,7 +118,9 @@ def draw(path: Path, decisions: Sequence[Decision], labels: Mapping[tuple[str, s
 
     truth = {pair for pair, label in labels.items() if label == "same"}
     judged = [
-        (each.probability, verdict) for each in decisions if (verdict := _verdict(each, labels, truth)) is not None
+        (each.probability, verdict)
+        for each in decisions
+        if each.right_id and (verdict := _verdict(each, labels, truth)) is not None
     ]
     judged.sort(key=lambda each: -each[0])
     figure = Figure(figsize=(9, 4), layout="constrained")

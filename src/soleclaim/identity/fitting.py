@@ -13,10 +13,7 @@ from typing import Any
 from soleclaim.identity.blocking import Index
 from soleclaim.identity.matching import Pair, compare_profiles
 from soleclaim.identity.record import Description, read_profile
-from soleclaim.identity.scoring import lead, levels
-
-HOPELESS = -5.0
-"""Evidence below which a pair teaches nothing about rivals."""
+from soleclaim.identity.scoring import HOPELESS, lead, levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ def fit(sets: Sequence[Labelled]) -> dict[str, Any]:
     for one in compared:
         own = first.decision_function(vectors.transform([levels(pair.likeness) for pair, _ in one]))
         for (pair, label), value, (left, right) in zip(one, own, _leads(one, own), strict=True):
-            if value > HOPELESS and pair.obstacle is None:
+            if value >= HOPELESS and pair.obstacle is None:
                 least = min(left, right)
                 rows.append([value, left, right, least, max(least, 0.0), min(least, 0.0)])
                 truths.append(label == "same")
@@ -70,7 +67,7 @@ def _compare(one: Labelled) -> list[tuple[Pair, str]]:
         if is_kept_apart(described.id):
             continue
         profile = read_profile(described)
-        for candidate in index.candidates(profile):
+        for candidate in index.candidates(profile).holders:
             pair = compare_profiles(place, profile, candidate, index.profiles[candidate])
             found.append((pair, one.labels.get((described.id, one.right[candidate].id), "different")))
     return found

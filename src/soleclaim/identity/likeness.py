@@ -8,10 +8,12 @@ from typing import Final
 
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from soleclaim.identity.names import Name, skeleton
+from soleclaim.identity.names import Name, are_opposed, skeleton
 from soleclaim.identity.owners import Owner
 from soleclaim.identity.places import PROVINCES, distance_km
 from soleclaim.identity.record import Profile
+from soleclaim.identity.regions import is_prefecture, prefecture_of
+from soleclaim.identity.technology import PUMPED
 
 Weigh = Callable[[str], float]
 """How much a word tells, in nats: minus the logarithm of how often it stands in names."""
@@ -33,13 +35,15 @@ class NameLikeness:
 
 
 NO_NAME = NameLikeness(0.0, 0.0, 0.0, 0)
-UNIQUE_KINDS = frozenset({"hydro", "biomass", "methane", "fossil", "nuclear", "geothermal"})
+UNIQUE_KINDS = frozenset({"hydro", "pumped", "biomass", "methane", "fossil", "nuclear", "geothermal"})
 """Plants that are named after the one river, mine or county they stand in."""
 TELLING = 6.5
 """Weight from which a word that is missing tells, in nats."""
 SAME_WORD = 0.8
 """Likeness from which two words count as spellings of one."""
 MAX_RUN = 6
+ROUNDED_RATIO = 0.95
+"""What capacities that are the same but for rounding to whole megawatts count as, at least."""
 WEIGHT_OF_LETTERS = 2.0
 """What names in common tell that are the same letter by letter but hold none but common words, in nats."""
 
@@ -154,17 +158,28 @@ class Likeness:
     """Whether both names hold more than a district."""
     designators: str
     """How phases, stages and numbers compare: see ``_designators``."""
+    has_part: bool
+    """Whether one side names some of the phases or numbers that the other names: I, and I and II."""
+    opposed: bool
+    """Whether names on both sides contradict each other: upper and lower, north and south (``names.are_opposed``)."""
     capacity_ratio: float | None
     distance_km: float | None
     repaired: bool
     placed: int
     """On how many sides a place is known."""
     province: bool | None
+    region: str
+    """Whether the names speak of one county of China, one prefecture, others, or it is unknown."""
     technology: bool | None
+    one_pumped: bool
+    """Whether one is a pumped-storage plant and the other said to be a hydro plant, which may be the same."""
     owner: float | None
     years_apart: int | None
     twins: bool
     """Whether such plants have twins: wind and solar farms in China of one name and one size, 49.5 MW above all."""
+
+    two_kinds: bool
+    """Whether the capacities may be of two kinds: a solar farm's is stated as of its modules (DC) or inverters (AC)."""
 
 
 def compare(left: Profile, right: Profile, weigh: Weigh) -> Likeness:
@@ -175,18 +190,26 @@ def compare(left: Profile, right: Profile, weigh: Weigh) -> Likeness:
             likeness = compare_names(one, other, weigh)
             if pair is None or _rank(likeness) > _rank(name):
                 name, pair = likeness, (one, other)
+    kinds = {left.technology, right.technology}
+    one_pumped = kinds == {"hydro", PUMPED}
+    twins = left.country == right.country == "CN" and not kinds <= UNIQUE_KINDS
     return Likeness(
         name=name,
         same_words=pair is not None and name.left >= 0.999 and name.right >= 0.999,
         named=pair is not None and pair[0].named and pair[1].named,
         designators=_designators(*(pair or (None, None))),
+        has_part=pair is not None and _has_part(*pair),
+        opposed=any(are_opposed(one, other) for one in left.names for other in right.names),
         capacity_ratio=_ratio(left.capacity_mw, right.capacity_mw),
         distance_km=distance_km(left.place, right.place),
         repaired=left.place.repaired or right.place.repaired,
         placed=bool(left.place.spots) + bool(right.place.spots),
-        twins=left.country == right.country == "CN" and not {left.technology, right.technology} <= UNIQUE_KINDS,
+        twins=twins,
+        two_kinds=kinds == {"solar"} and not twins,
         province=_same_province(left, right),
-        technology=None if not left.technology or not right.technology else left.technology == right.technology,
+        region=_region(left, right),
+        technology=None if not left.technology or not right.technology else one_pumped or len(kinds) == 1,
+        one_pumped=one_pumped,
         owner=1.0 if left.owner_numbers & right.owner_numbers else compare_owners(left.owners, right.owners, weigh),
         years_apart=None
         if left.commissioning_year is None or right.commissioning_year is None
@@ -202,11 +225,21 @@ _LATER: Final = frozenset({"extension", "repowering"})
 """What one source calls a phase by its number, another calls by one of these."""
 
 
+def _phases_of(one: Name, other: Name) -> tuple[frozenset[str], frozenset[str]]:
+    """The designators of both. Where one speaks of an extension and the other of a second phase, they mean that."""
+    return _as_told(one.designators, other.designators), _as_told(other.designators, one.designators)
+
+
+def _as_told(ours: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
+    is_second = "extension" in ours - theirs and "2" in theirs - ours
+    return ours - {"extension"} | {"2"} if is_second else ours
+
+
 def _designators(one: Name | None, other: Name | None) -> str:
     """same, none, first (only one side names any, and it is 1), one (only one side names any), part, other."""
     if one is None or other is None:
         return "none"
-    left, right = one.designators, other.designators
+    left, right = _phases_of(one, other)
     if left == right:
         return "same" if left else "none"
     if left - _LATER and right - _LATER and not (left < right or right < left):
@@ -216,10 +249,18 @@ def _designators(one: Name | None, other: Name | None) -> str:
     return "first" if left | right == {"1"} else "one"
 
 
+def _has_part(one: Name, other: Name) -> bool:
+    low, high = sorted(_phases_of(one, other), key=len)
+    return bool(low) and low < high
+
+
 def _ratio(one: float | None, other: float | None) -> float | None:
     if one is None or other is None:
         return None
-    return min(one, other) / max(one, other)
+    ratio = min(one, other) / max(one, other)
+    # Some lists cut or round to whole megawatts: 1 of 1.5.
+    is_cut = (one % 1 == 0) != (other % 1 == 0) and abs(one - other) < 1
+    return max(ratio, ROUNDED_RATIO) if is_cut else ratio
 
 
 def _same_province(left: Profile, right: Profile) -> bool | None:
@@ -231,3 +272,13 @@ def _same_province(left: Profile, right: Profile) -> bool | None:
                 PROVINCES[code].box.holds(spot, margin=0.3) for code in named.provinces for spot in placed.place.spots
             )
     return None
+
+
+def _region(left: Profile, right: Profile) -> str:
+    """county, prefecture, other, or unknown."""
+    if not left.regions or not right.regions:
+        return "unknown"
+    if any(not is_prefecture(code) for code in left.regions & right.regions):
+        return "county"
+    one, other = ({prefecture_of(code) for code in each.regions} for each in (left, right))
+    return "prefecture" if one & other else "other"

@@ -5,13 +5,14 @@ What cannot be read as a number or a place is unknown and is told, with its row;
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from soleclaim.identity.matching import Decision
 from soleclaim.identity.owners import OWNER_SCHEMES, owner_number
+from soleclaim.identity.places import LEAST_GLUED
 from soleclaim.identity.record import Description
 from soleclaim.identity.schemes import fault_of
 from soleclaim.identity.strong import Identifier
@@ -21,13 +22,21 @@ COLUMNS: Final = (
     "commissioning_year", "region", "country", "identifiers",
 )  # fmt: skip
 DECISION_COLUMNS: Final = ("left_id", "right_id", "probability", "decision", "reasons")
+LABEL_COLUMNS: Final = ("left_id", "right_id", "label")
 MAX_ROWS: Final = 5_000_000
 MAX_CELL: Final = 1_000_000
 """Characters of a cell."""
 MAX_CAPACITY_MW: Final = 100_000.0
 
-_CAPACITY: Final = re.compile(r"(?P<number>\d[\d.,\s]*)\s*(?P<unit>[kKmMgG][wW])?[a-zA-Z]{0,2}")
-_UNITS: Final = {"kw": 0.001, "mw": 1.0, "gw": 1000.0}
+_CAPACITY: Final = re.compile(r"(?P<number>\d[\d.,\s]*)\s*(?:(?P<unit>[kmg]?w)(?:\s?(?:p|ac|dc|el?))?)?", re.IGNORECASE)
+"""Also ``MWp``, ``kW AC``, ``MWe``; any other unit is no capacity."""
+_UNITS: Final = {"w": 0.000_001, "kw": 0.001, "mw": 1.0, "gw": 1000.0}
+_REMEDIES: Final = {
+    "capacity_mw": "write megawatts, or a number with W, kW, MW or GW",
+    "latitude": "write degrees from -90 to 90",
+    "longitude": "write degrees from -180 to 180",
+    "commissioning_year": "write a year such as 2015",
+}
 _DEGREES: Final = re.compile(
     r"(?P<before>[NSEW])?\s*(?P<degrees>[+-]?\d+(?:\.\d+)?)\s*[°d:]?\s*"
     r"(?:(?P<minutes>\d+(?:\.\d+)?)\s*['′m:]\s*)?(?:(?P<seconds>\d+(?:\.\d+)?)\s*(?:\"|″|''|s)?\s*)?(?P<after>[NSEW])?",
@@ -49,31 +58,16 @@ class PlantList:
 
 
 def read_list(path: Path, mapping: Mapping[str, str] | None = None) -> PlantList:
-    """Read a CSV file (UTF-8 or UTF-16, comma). ``mapping``: our column -> the file's. Raises ``ListFault``."""
-    names = {column: (mapping or {}).get(column, column) for column in COLUMNS}
-    with path.open("rb") as file:
-        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    csv.field_size_limit(MAX_CELL)
-    try:
-        with path.open(encoding=encoding, newline="") as file:
-            reader = csv.DictReader(file)
-            known = reader.fieldnames or []
-            missing = [names["id"], *(mapping or {}).values()]
-            absent = [each for each in missing if each not in known]
-            if absent:
-                raise ListFault(f"{path}: no column {', '.join(absent)}; the file has {', '.join(known) or 'none'}")
-            return _read_rows(path, reader, names)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ListFault(f"{path}: not a CSV file in UTF-8 or UTF-16: {error}") from error
+    """Read a CSV file (UTF-8 or UTF-16, comma). Raises ``ListFault``.
 
-
-def _read_rows(path: Path, reader: Iterable[Mapping[str, str | None]], names: Mapping[str, str]) -> PlantList:
+    ``mapping``: our column -> the file's; empty: the column is left out, as if all its cells were empty.
+    """
+    given = mapping or {}
+    used = {column: name for column in COLUMNS if (name := given.get(column, column))}
     found = PlantList([])
     seen: set[str] = set()
-    for number, row in enumerate(reader, start=2):
-        if number > MAX_ROWS:
-            raise ListFault(f"{path}: more than {MAX_ROWS:,} rows; split the file")
-        cells = {column: (row.get(name) or "").strip() for column, name in names.items()}
+    for number, row in _read_rows(path, [used[each] for each in ("id", *given) if each in used], used.values()):
+        cells = dict.fromkeys(COLUMNS, "") | {column: row.get(name, "").strip() for column, name in used.items()}
         if not cells["id"]:
             raise ListFault(f"{path}: row {number} has no id; every row needs one of its own")
         if cells["id"] in seen:
@@ -83,13 +77,68 @@ def _read_rows(path: Path, reader: Iterable[Mapping[str, str | None]], names: Ma
     return found
 
 
+def _read_rows(path: Path, needed: Sequence[str], used: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows by heading, with their numbers; ``ListFault`` names the file and the line of what is no CSV."""
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    csv.field_size_limit(MAX_CELL)
+    line = 1
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            reader = csv.reader(file, strict=True)
+            headings = next(reader, [])
+            _check_headings(path, headings, needed, used)
+            line, number = reader.line_num + 1, 1
+            for cells in reader:
+                if cells:
+                    number += 1
+                    if number > MAX_ROWS:
+                        raise ListFault(f"{path}: more than {MAX_ROWS:,} rows; split the file")
+                    if any(cells[len(headings) :]):
+                        told = f"{len(cells)} cells under {len(headings)} headings; put cells with commas in quotes"
+                        raise ListFault(f"{path}: line {line} has {told}")
+                    yield number, dict(zip(headings, cells, strict=False))
+                line = reader.line_num + 1
+    except UnicodeError as error:
+        told = "in a spreadsheet program, save it as CSV UTF-8"
+        raise ListFault(f"{path}: not a CSV file in UTF-8 or UTF-16; {told}") from error
+    except csv.Error as error:
+        raise ListFault(f"{path}: the row that starts in line {line} is not CSV: {error}; mend its quotes") from error
+
+
+def _check_headings(path: Path, headings: Sequence[str], needed: Sequence[str], used: Iterable[str]) -> None:
+    absent = dict.fromkeys(each for each in needed if each not in headings)
+    if absent:
+        parted = len(headings) == 1 and re.search(r"[;\t|]", headings[0])
+        remedy = "; its cells must be parted by commas" if parted else ""
+        if not parted and absent.keys() & set(COLUMNS):
+            remedy = "; tell which is meant, for example --map id=THEIRS"
+        raise ListFault(f"{path}: no column {', '.join(absent)}; the file has {', '.join(headings) or 'none'}{remedy}")
+    twice = [each for each in used if headings.count(each) > 1]
+    if twice:
+        raise ListFault(f"{path}: line 1 has the heading {', '.join(twice)} twice; which one is meant cannot be told")
+
+
 def _describe(cells: Mapping[str, str], number: int, remarks: list[str]) -> Description:
     def known(column: str, value: float | None) -> float | None:
         if value is None and cells[column]:
-            remarks.append(f"row {number}: {column} {cells[column][:40]!r} cannot be read; taken as unknown")
+            remarks.append(
+                f"row {number}: {column} {cells[column][:40]!r} cannot be read; taken as unknown: {_REMEDIES[column]}"
+            )
         return value
 
-    year = _YEAR.search(cells["commissioning_year"])
+    def position(column: str, bound: float) -> float | None:
+        value = known(column, read_degrees(cells[column]))
+        if value is not None and abs(value) > bound:
+            remarks.append(
+                f"row {number}: {column} {cells[column][:40]!r} lies outside the globe; what was meant is guessed:"
+                f" {_REMEDIES[column]}"
+            )
+        return value
+
+    written = _YEAR.search(cells["commissioning_year"])
+    year = int(written[0]) if written else None
+    known("commissioning_year", year)
     identifiers, owner_numbers = _identifiers(cells["identifiers"], number, remarks)
     return Description(
         id=cells["id"],
@@ -99,9 +148,9 @@ def _describe(cells: Mapping[str, str], number: int, remarks: list[str]) -> Desc
         owner_local=cells["owner_local"],
         technology=cells["technology"],
         capacity_mw=known("capacity_mw", read_capacity(cells["capacity_mw"])),
-        latitude=known("latitude", read_degrees(cells["latitude"])),
-        longitude=known("longitude", read_degrees(cells["longitude"])),
-        commissioning_year=int(year[0]) if year else None,
+        latitude=position("latitude", 90.0),
+        longitude=position("longitude", 180.0),
+        commissioning_year=year,
         region=cells["region"],
         country=cells["country"],
         identifiers=identifiers,
@@ -132,7 +181,10 @@ def _identifiers(text: str, number: int, remarks: list[str]) -> tuple[tuple[Iden
 
 
 def read_capacity(text: str) -> float | None:
-    """Megawatts from ``49.5``, ``49,5``, ``49,500 kW`` or ``1 200 MW``; ``None`` for anything else, zero included."""
+    """Megawatts from ``49.5``, ``49,5``, ``49,500 kW`` or ``1 200 MW``; ``None`` for anything else, zero included.
+
+    A number alone is megawatts; one with a unit that is not known is not read.
+    """
     found = _CAPACITY.fullmatch(text.strip())
     if found is None:
         return None
@@ -149,14 +201,19 @@ def read_capacity(text: str) -> float | None:
 
 
 def read_degrees(text: str) -> float | None:
-    """Degrees from ``42.82``, ``42.82 N``, ``E124.08`` or ``42°49'12"N``; ``None`` for anything else."""
+    """Degrees from ``42.82``, ``42.82 N``, ``E124.08`` or ``42°49'12"N``; ``None`` for anything else.
+
+    Also degrees, minutes and seconds in one number, as ``330428.15``: what that was meant to be ``places`` tells.
+    """
     found = _DEGREES.fullmatch(text.strip())
     if found is None:
         return None
-    value = float(found["degrees"])
-    size = abs(value) + float(found["minutes"] or 0) / 60 + float(found["seconds"] or 0) / 3600
+    minutes, seconds = float(found["minutes"] or 0), float(found["seconds"] or 0)
+    size = abs(float(found["degrees"])) + minutes / 60 + seconds / 3600
+    if minutes >= 60 or seconds >= 60 or 180 < size < LEAST_GLUED:
+        return None
     side = (found["before"] or found["after"] or "").upper()
-    return -size if value < 0 or side in ("S", "W") else size
+    return -size if found["degrees"].startswith("-") or side in ("S", "W") else size
 
 
 def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
@@ -173,13 +230,14 @@ def write_decisions(path: Path, decisions: Sequence[Decision]) -> None:
 def read_labels(path: Path) -> dict[tuple[str, str], str]:
     """``left_id, right_id, label``: same, different or unclear. ``ListFault`` names the first fault."""
     labels: dict[tuple[str, str], str] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        absent = {"left_id", "right_id", "label"} - set(reader.fieldnames or ())
-        if absent:
-            raise ListFault(f"{path}: no column {', '.join(sorted(absent))}")
-        for number, row in enumerate(reader, start=2):
-            if row["label"] not in ("same", "different", "unclear"):
-                raise ListFault(f"{path}: row {number}: label must be same, different or unclear")
-            labels[row["left_id"], row["right_id"]] = row["label"]
+    rows: dict[tuple[str, str], int] = {}
+    for number, row in _read_rows(path, LABEL_COLUMNS, LABEL_COLUMNS):
+        left, right, label = (row.get(column, "").strip() for column in LABEL_COLUMNS)
+        if label not in ("same", "different", "unclear"):
+            raise ListFault(f"{path}: row {number}: label must be same, different or unclear")
+        pair = left, right
+        if labels.setdefault(pair, label) != label:
+            told = f"{left[:64]} and {right[:64]} are {labels[pair]} in one and {label} in the other; keep one"
+            raise ListFault(f"{path}: rows {rows[pair]} and {number}: {told}")
+        rows.setdefault(pair, number)
     return labels

@@ -3,7 +3,7 @@
 The lookup decides by the same functions for one registration against all activities (``soleclaim.lookup.service``).
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from soleclaim.identity.scoring import (
     needs_person,
     probability,
     reasons,
+    tell,
 )
 
 K = TypeVar("K")
@@ -29,11 +30,20 @@ MAX_REVIEWS: Final = 3
 """How many candidates of one record a person is shown."""
 SHARED_IDENTIFIER: Final = 12.0
 """Evidence of a strong identifier on both sides, in nats."""
+CONTRADICTED: Final = 3.0
+"""Evidence against, in nats, of two values where a scheme gives one: one in twenty is a slip, not another plant."""
+TOO_MANY: Final = "too many alike to compare"
+"""Reason of a doubt: a candidate that was not compared may be more alike than those that were."""
+UNDECIDED: Final = 0.5
+"""Probability where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``same``: one plant; ``review``: a person decides. Pairs that are different are not listed."""
+    """``same``: one plant; ``review``: a person decides. Pairs that are different are not listed.
+
+    ``right_id`` is empty where too many are alike to be compared and none of those that were looks like it.
+    """
 
     left_id: str
     right_id: str
@@ -52,19 +62,22 @@ class Pair:
     own: float
     obstacle: str | None
     """Why a person has to decide, however alike the two are."""
+    is_identified: bool = False
+    """Whether a strong identifier stands on both sides: then it does not matter who else is alike."""
 
 
 def match(left: Sequence[Description], right: Sequence[Description]) -> list[Decision]:
     """Decide for two lists in each of which a plant stands at most once. In order of the left list, likeliest first."""
-    profiles = [read_profile(each) for each in left]
     index = Index(read_profile(each) for each in right)
-    pairs = [pair for i, profile in enumerate(profiles) for pair in _pairs_of(i, profile, index)]
-    return decide(pairs, [each.id for each in left], [each.id for each in right])
-
-
-def _pairs_of(place: int, profile: Profile, index: Index) -> Iterable[Pair]:
-    for candidate in index.candidates(profile):
-        yield compare_profiles(place, profile, candidate, index.profiles[candidate])
+    pairs: list[Pair] = []
+    crowded: set[int] = set()
+    for place, described in enumerate(left):
+        profile = read_profile(described)
+        found = index.candidates(profile)
+        pairs += (compare_profiles(place, profile, each, index.profiles[each]) for each in found.holders)
+        if found.too_many:
+            crowded.add(place)
+    return decide(pairs, [each.id for each in left], [each.id for each in right], crowded)
 
 
 def compare_profiles(place: int, profile: Profile, other_place: int, other: Profile) -> Pair:
@@ -72,17 +85,21 @@ def compare_profiles(place: int, profile: Profile, other_place: int, other: Prof
     likeness = compare(profile, other, weigh)
     own, obstacle = evidence(likeness), needs_person(likeness)
     contradiction = _contradiction(profile, other)
-    if profile.identifiers & other.identifiers:
+    is_identified = bool(profile.identifiers & other.identifiers)
+    if is_identified:
         own, obstacle = (
             own + SHARED_IDENTIFIER,
             None if own > -SHARED_IDENTIFIER / 2 else "identifiers agree, all else not",
         )
     if contradiction:
-        obstacle = contradiction
-    return Pair(place, other_place, likeness, own, obstacle)
+        own, obstacle = own - CONTRADICTED, contradiction
+    return Pair(place, other_place, likeness, own, obstacle, is_identified)
 
 
 def _contradiction(one: Profile, other: Profile) -> str | None:
+    # A country that is written out is known by few of its names: only codes contradict each other.
+    if len(one.country) == len(other.country) == 2 and one.country != other.country:
+        return "countries differ"
     values = dict(one.identifiers)
     for scheme, value in other.identifiers:
         if SCHEMES[scheme].single and values.get(scheme, value) != value:
@@ -90,8 +107,13 @@ def _contradiction(one: Profile, other: Profile) -> str | None:
     return None
 
 
-def decide(pairs: Sequence[Pair], left_ids: Sequence[str], right_ids: Sequence[str]) -> list[Decision]:
-    """Probability of each pair among its rivals on both sides, and the decision."""
+def decide(
+    pairs: Sequence[Pair], left_ids: Sequence[str], right_ids: Sequence[str], crowded: Collection[int] = ()
+) -> list[Decision]:
+    """Probability of each pair among its rivals on both sides, and the decision.
+
+    ``crowded``: records of the left list like which there are too many to compare all: a person decides.
+    """
     best_left, best_right = _two_best(pairs, by_left=True), _two_best(pairs, by_left=False)
     found: dict[int, list[Decision]] = {}
     for pair in pairs:
@@ -102,11 +124,14 @@ def decide(pairs: Sequence[Pair], left_ids: Sequence[str], right_ids: Sequence[s
         likely = probability(pair.own, *leads)
         if likely < REVIEW_FROM:
             continue
-        same = likely >= SAME_FROM and pair.obstacle is None and min(leads) > 0
-        told = (*((pair.obstacle,) if pair.obstacle else ()), *explain(pair))
+        obstacle = TOO_MANY if pair.left in crowded and not pair.is_identified else pair.obstacle
+        same = likely >= SAME_FROM and obstacle is None and min(leads) > 0
+        told = (*((obstacle,) if obstacle else ()), *explain(pair))
         found.setdefault(pair.left, []).append(
             Decision(left_ids[pair.left], right_ids[pair.right], round(likely, 4), "same" if same else "review", told)
         )
+    for place in set(crowded) - set(found):
+        found[place] = [Decision(left_ids[place], "", UNDECIDED, "review", (TOO_MANY,))]
     decisions = []
     for place in sorted(found):
         ranked = sorted(found[place], key=lambda each: (each.decision != "same", -each.probability))
@@ -124,12 +149,16 @@ class Ranked(Generic[K]):
     reasons: tuple[str, ...]
 
 
-def rank(profile: Profile, others: Iterable[tuple[K, Profile]], taken: Container[K] = ()) -> list[Ranked[K]]:
+def rank(
+    profile: Profile, others: Iterable[tuple[K, Profile]], taken: Container[K] = (), *, too_many: bool = False
+) -> list[Ranked[K]]:
     """Decide for one record against things that are known under one or more profiles each; the likeliest first.
 
     ``taken``: those that hold another record of the same list already. A list seldom holds one plant twice, and often
     its siblings: such a candidate is told only where it would be the same beyond doubt, and then a person has to tell.
     What is not in the answer is another thing.
+    ``too_many``: others are as alike and were not compared. Then none is the same beyond doubt, unless an identifier
+    tells it, and the likeliest is told in any case, so that a person has something to look at.
     """
     best: dict[K, Pair] = {}
     for key, other in others:
@@ -137,28 +166,26 @@ def rank(profile: Profile, others: Iterable[tuple[K, Profile]], taken: Container
         if key not in best or pair.own > best[key].own:
             best[key] = pair
     order = sorted(best, key=lambda key: -best[key].own)
-    found = []
+    found: list[Ranked[K]] = []
     for key in order:
         pair = best[key]
         rival = next((best[each].own for each in order if each != key), None)
         ahead = lead(pair.own, rival)
         likely = probability(pair.own, ahead, lead(pair.own, None))
-        is_clear = likely >= SAME_FROM and pair.obstacle is None and ahead > 0
-        if likely < REVIEW_FROM or (key in taken and not is_clear):
+        obstacle = TOO_MANY if too_many and not pair.is_identified else pair.obstacle
+        is_clear = likely >= SAME_FROM and obstacle is None and ahead > 0
+        is_shown = too_many and not found
+        if (likely < REVIEW_FROM or (key in taken and not is_clear)) and not is_shown:
             continue
-        obstacle = "the list holds it under another id" if key in taken else pair.obstacle
+        obstacle = "the list holds it under another id" if key in taken and not too_many else obstacle
         told = (*((obstacle,) if obstacle else ()), *explain(pair))
         found.append(Ranked(key, round(likely, 4), is_clear and key not in taken, told))
     return sorted(found, key=lambda each: -each.probability)
 
 
 def explain(pair: Pair) -> tuple[str, ...]:
-    """The features that weigh most, as ``feature level (+weight)``, weights in nats."""
-    return tuple(
-        f"{each.feature} {each.seen} ({each.weight:+.1f})"
-        for each in reasons(pair.likeness)[:MAX_REASONS]
-        if each.weight
-    )
+    """The features that weigh most, in words, each with its weight in nats."""
+    return tuple(f"{tell(each)} ({each.weight:+.1f})" for each in reasons(pair.likeness)[:MAX_REASONS] if each.weight)
 
 
 def _two_best(pairs: Iterable[Pair], *, by_left: bool) -> dict[int, list[Pair]]:

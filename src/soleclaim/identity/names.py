@@ -7,15 +7,15 @@ spells the same sounds. Phases, stages, letters and numbers stand apart: names t
 import re
 import tomllib
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
 
-from pypinyin import Style, lazy_pinyin
-
 from soleclaim.identity.places import provinces_in
-from soleclaim.identity.script import HAN, simplified
+from soleclaim.identity.regions import is_named, regions_in
+from soleclaim.identity.script import HAN, simplified, syllables, visible
 
 MAX_NAME_LENGTH: Final = 512
 """Characters of a name that are looked at."""
@@ -26,9 +26,16 @@ _WORDS: Final[dict[str, Any]] = tomllib.loads(
 TECHNOLOGY_OF: Final = {word: kind for kind, words in _WORDS["technology"].items() for word in words}
 TECHNOLOGY_OF_ZH: Final = {word: kind for kind, words in _WORDS["technology_zh"].items() for word in words}
 _GENERIC: Final = frozenset(_WORDS["generic"]["en"])
+_FORMS: Final = frozenset(_WORDS["generic"]["form"])
 _PLACE_WORDS: Final = frozenset(_WORDS["generic"]["place"])
 _STATES: Final = frozenset(_WORDS["generic"]["place_of_india"])
 _EXONYMS: Final[dict[str, str]] = _WORDS["exonyms"]
+_SIDES: Final = {
+    word: (axis, str(side))
+    for axis, sides in _WORDS["opposites"].items()
+    for side, words in enumerate(sides)
+    for word in words
+}
 _REGISTER_TEXT: Final = re.compile("|".join(_WORDS["register_text"]["patterns"]), re.IGNORECASE)
 
 
@@ -38,7 +45,10 @@ def _longest_first(words: list[str]) -> re.Pattern[str]:
 
 _ZH_TECHNOLOGY: Final = _longest_first(list(TECHNOLOGY_OF_ZH))
 _ZH_GENERIC: Final = _longest_first(_WORDS["generic"]["zh"])
-_ZH_PLACE: Final = _longest_first(_WORDS["generic"]["zh_place"])
+_ZH_PLACE: Final = re.compile(
+    _longest_first(_WORDS["generic"]["zh_place"]).pattern + "|(?<=[^省市县区镇乡旗盟州]{2})[州县]"
+)
+"""恩施州 is 恩施 and 大丰县 大丰; 德州, 池州市 and 易县 keep theirs."""
 
 _CAPACITY: Final = re.compile(
     r"(?:(?P<count>\d{1,3})\s*[*×xX]\s*)?(?P<value>\d+(?:[.,]\d+)?)\s*(?P<unit>[kMG]W|千瓦|万千瓦|兆瓦)(?:p|e|el|th)?(?![a-zA-Z])",
@@ -60,6 +70,15 @@ _GLUED_ORDINAL: Final = re.compile(
 )
 _GLUED_LEVEL: Final = re.compile(r"(?:phase|stage|level|unit|no)(\d{1,2}|i{1,3}|iv|vi{0,3})")
 _WORD: Final = re.compile(r"[^\W_]+")
+_LETTERS: Final = re.compile(r"\b([a-z])&([a-z])\b")
+"""``b&q`` is one word; ``a & b`` are two designators."""
+_HOUSE_NUMBER: Final = re.compile(r"\b\d+[a-z]?(?=\s+(?:[a-z]+\s+){1,3}(?:road|lane|street|avenue)\b)")
+_WHOLE: Final = re.compile(r"(?:\band|\bwith|\bincluding|&)\s+(?:the\s+)?(?:extension|expansion)\b")
+"""A plant with its extension is the plant, not the extension."""
+_LATER_WORK: Final = {
+    **dict.fromkeys(("extension", "expansion", "additional"), "extension"),
+    **dict.fromkeys(("repowering", "repower", "repowered"), "repowering"),
+}
 _ZH_NUMBERS: Final = {character: number for number, character in enumerate("一二三四五六七八九十", start=1)}
 _ZH_DESIGNATOR: Final = re.compile(
     r"第?(?P<number>[一二三四五六七八九十]{1,2}|\d{1,2})(?:期|级|号|#|厂|站)|(?P<latin>PA\d+|[IVX]+|[A-Z]\d?)(?![A-Za-z])"
@@ -72,8 +91,11 @@ class Name:
 
     ``words``: lower-case Latin words, or the pinyin of each character, in order. ``han``: the characters that tell
     something, simplified. ``head``: the word (Chinese: the last two syllables) that names the plant itself.
-    ``designators``: phases, stages, letters, numbers and codes. ``compact``: all letters but the technology's, for
-    names that are written together here and apart there. ``named``: whether some word is not a district's.
+    ``designators``: phases, stages, letters, numbers and codes. ``compact``: all letters but those of technologies and
+    of what only says that a plant stands there, for names that are written together here and apart there. ``named``:
+    whether some word is not a district's.
+    ``regions``: codes of the counties and prefectures of China that it could speak of (``regions.regions_in``).
+    ``sides``: of ``opposites`` in ``data/words.toml``, those that the name has a word of: ``("height", "0")`` is upper.
     """
 
     words: tuple[str, ...]
@@ -85,6 +107,8 @@ class Name:
     technologies: frozenset[str]
     compact: str
     named: bool
+    regions: frozenset[str] = frozenset()
+    sides: frozenset[tuple[str, str]] = frozenset()
 
 
 EMPTY: Final = Name((), "", "", frozenset(), None, frozenset(), frozenset(), "", named=False)
@@ -93,9 +117,7 @@ EMPTY: Final = Name((), "", "", frozenset(), None, frozenset(), frozenset(), "",
 @lru_cache(maxsize=8192)
 def read_name(text: str) -> Name:
     """Take a name apart; Latin or Chinese by what it holds. Never fails; what holds no letter gives ``EMPTY``."""
-    clean = unicodedata.normalize("NFKC", text[:MAX_NAME_LENGTH])
-    clean = "".join(" " if unicodedata.category(each) in ("Cc", "Cf", "Zl", "Zp") else each for each in clean)
-    clean = _REGISTER_TEXT.sub(" ", clean)
+    clean = _REGISTER_TEXT.sub(" ", visible(text[:MAX_NAME_LENGTH]))
     capacity, clean = _take_capacity(clean)
     if HAN.search(clean):
         return _read_chinese(simplified(clean), capacity)
@@ -113,8 +135,10 @@ def _take_capacity(text: str) -> tuple[float | None, str]:
 def _read_latin(text: str, capacity: float | None) -> Name:
     folded = unicodedata.normalize("NFKD", text).lower()
     folded = "".join(each for each in folded if not unicodedata.combining(each))
-    folded = re.sub(r"['’‘`´]", "", folded).replace("&", " ")
+    folded = re.sub(r"['’‘`´]", "", folded)
+    folded = _LETTERS.sub(r"\1\2", _HOUSE_NUMBER.sub(" ", _WHOLE.sub(" ", folded)))
     provinces = provinces_in(folded)
+    tokens = _WORD.findall(folded)
     words: list[str] = []
     designators: set[str] = set()
     technologies: set[str] = set()
@@ -122,9 +146,11 @@ def _read_latin(text: str, capacity: float | None) -> Name:
     districts: set[str] = set()
     compact = ""
     before = ""
-    for word in _split(folded):
-        compact += "" if word in TECHNOLOGY_OF else word
+    for word in _split(tokens):
+        compact += "" if word in TECHNOLOGY_OF or word in _FORMS else word
         if word in _PLACE_WORDS:
+            if word == "county" and words[-1:] == [before]:
+                words[-1] = before = _county_name(before)
             districts.add(before)
         before = word
         if word in TECHNOLOGY_OF:
@@ -138,12 +164,33 @@ def _read_latin(text: str, capacity: float | None) -> Name:
     return Name(
         tuple(words), "", head or (words[0] if words else ""), frozenset(designators), capacity,
         provinces.codes, frozenset(technologies), compact, named=bool({*words} - districts - _STATES),
+        regions=regions_in(words), sides=_sides_of(tokens) | _letter_of(tokens[-1] if tokens else ""),
     )  # fmt: skip
 
 
-def _split(text: str) -> list[str]:
+def _sides_of(words: Iterable[str]) -> frozenset[tuple[str, str]]:
+    return frozenset(_SIDES[word] for word in words if word in _SIDES)
+
+
+def _letter_of(last: str) -> frozenset[tuple[str, str]]:
+    """The letter at the end of a name, where "a" is no article; I, V and X are numbers."""
+    return frozenset({("letter", last)} if len(last) == 1 and last.isalpha() and last not in _ORDINALS else ())
+
+
+def are_opposed(one: Name, other: Name) -> bool:
+    """Whether each name has a side that the other has not, of one kind: upper and lower, a letter at the end."""
+    ours, theirs = one.sides - other.sides, other.sides - one.sides
+    return not {kind for kind, _ in ours}.isdisjoint(kind for kind, _ in theirs)
+
+
+def _county_name(word: str) -> str:
+    """``yi`` of "Yi County" as ``yixian``: 易县 is never called 易 alone, and Dafeng County is Dafeng too."""
+    return word + "xian" if is_named(word + "xian") and not is_named(word) else word
+
+
+def _split(tokens: Iterable[str]) -> list[str]:
     found = []
-    for word in _WORD.findall(text):
+    for word in tokens:
         # Sources glue what their own cleaning took a number or a bracket out of.
         for tail in ("prchina", "china"):
             if word.endswith(tail) and len(word) > len(tail) + 3:
@@ -154,8 +201,8 @@ def _split(text: str) -> list[str]:
 
 
 def _designator(word: str) -> str | None:
-    if word in ("extension", "expansion", "repowering"):
-        return "extension" if word != "repowering" else word
+    if word in _LATER_WORK:
+        return _LATER_WORK[word]
     if word in _ORDINALS:
         return str(_ORDINALS[word])
     if word.isdecimal():
@@ -171,6 +218,7 @@ def _read_chinese(text: str, capacity: float | None) -> Name:
     provinces = provinces_in(text)
     for spelling in provinces.spellings:
         text = text.replace(spelling, " ", 1)
+    regions = regions_in(re.findall(f"{HAN.pattern}+", text))
     technologies = {TECHNOLOGY_OF_ZH[each] for each in _ZH_TECHNOLOGY.findall(text)}
     text = _ZH_TECHNOLOGY.sub("|", text)
     designators: set[str] = set()
@@ -180,10 +228,11 @@ def _read_chinese(text: str, capacity: float | None) -> Name:
     text = _ZH_DESIGNATOR.sub(" ", text)
     before = text.split("|", 1)[0]
     core, head = _han_core(text), _han_core(before)[-2:]
-    words = tuple(lazy_pinyin(core, style=Style.NORMAL, errors="ignore", v_to_u=False))
+    words = syllables(core)
     return Name(
-        words, core, "".join(lazy_pinyin(head or core[-2:], style=Style.NORMAL, errors="ignore")),
+        words, core, "".join(syllables(head or core[-2:])),
         frozenset(designators), capacity, provinces.codes, frozenset(technologies), "".join(words), named=bool(words),
+        regions=regions, sides=_sides_of(core),
     )  # fmt: skip
 
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from pypinyin import Style, lazy_pinyin
 from stdnum import lei
 from stdnum.cn import uscc
 
-from soleclaim.identity.script import HAN, simplified
+from soleclaim.identity.script import HAN, simplified, syllables, visible
 
 MAX_OWNER_LENGTH: Final = 1024
 _ORG_WEIGHTS: Final = (3, 7, 9, 10, 5, 8, 4, 2)
@@ -75,7 +74,7 @@ class Owner:
 def read_owners(text: str) -> tuple[Owner, ...]:
     """The owners in a text such as ``A Co Ltd [56%]; B plc``; those without a name of their own are left out."""
     found = []
-    for part in re.split(r"[;；/]", text[:MAX_OWNER_LENGTH]):
+    for part in re.split(r"[;；/]", visible(text[:MAX_OWNER_LENGTH])):
         share = _SHARE.search(part)
         owner = _read(_SHARE.sub(" ", part), float(share[1] or share[2]) if share else None)
         if owner.words:
@@ -86,6 +85,6 @@ def read_owners(text: str) -> tuple[Owner, ...]:
 def _read(text: str, share: float | None) -> Owner:
     if HAN.search(text):
         han = "".join(HAN.findall(_LEGAL_ZH.sub("", simplified(text))))
-        return Owner(tuple(lazy_pinyin(han, style=Style.NORMAL, errors="ignore")), han, share)
+        return Owner(syllables(han), han, share)
     words = (each for each in re.findall(r"[^\W_]+", text.lower()) if each not in _LEGAL)
     return Owner(tuple(words), "", share)

@@ -10,6 +10,8 @@ from importlib import resources
 from typing import Final, NamedTuple
 
 EARTH_RADIUS_KM: Final = 6371.0
+LEAST_GLUED: Final = 10_000
+"""Degrees, minutes and seconds in one number are no less."""
 
 
 class Box(NamedTuple):
@@ -121,7 +123,7 @@ def _from_glued(value: float) -> float:
     """``330428.15`` as 33 degrees 4 minutes 28.15 seconds."""
     whole = abs(value)
     degrees, minutes, seconds = whole // 10_000, whole % 10_000 // 100, whole % 100
-    if whole < 10_000 or minutes >= 60 or seconds >= 60:
+    if whole < LEAST_GLUED or minutes >= 60 or seconds >= 60:
         return math.inf
     return math.copysign(degrees + minutes / 60 + seconds / 3600, value)
 

@@ -40,17 +40,19 @@ def decide(
     owners: Mapping[Identifier, ActivityKey],
     known: Mapping[ActivityKey, frozenset[Identifier]],
     registered: ActivityKey | None,
-    settled: frozenset[Identifier] = frozenset(),
+    settled: frozenset[tuple[Identifier, ActivityKey]] = frozenset(),
 ) -> Join | Create | Contradiction:
     """Decide for one project.
 
     ``owners``: which activity holds an identifier; ``known``: all identifiers of those activities;
     ``registered``: the activity this very project was registered on before, if any; ``settled``: identifiers that a
-    person has seen when that was decided, so they lead to no other activity any more.
+    person has seen to be of another activity, each with that activity: they lead there no more.
     """
     if registered is not None:
         identifiers = [
-            each for each in identifiers if each not in settled or owners.get(each, registered) == registered
+            each
+            for each in identifiers
+            if (owner := owners.get(each, registered)) == registered or (each, owner) not in settled
         ]
     candidates = {owners[each] for each in identifiers if each in owners}
     if registered is not None:

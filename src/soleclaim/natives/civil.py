@@ -1,6 +1,6 @@
 """Civil days and months of a registry's zone, and half-open periods in UTC."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -9,10 +9,24 @@ from soleclaim.core.period import Period
 CHINA: Final = ZoneInfo("Asia/Shanghai")
 
 
+def instant_of_day(day: date, zone: ZoneInfo) -> datetime:
+    """Its first instant, in UTC."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
 def period_of_days(first: date, last: date, zone: ZoneInfo) -> Period:
     """Both days inclusive; ``ValueError`` or ``OverflowError`` for days that make no period."""
-    after = last + timedelta(days=1)
-    return Period.of(datetime.combine(first, time(), zone), datetime.combine(after, time(), zone))
+    return Period(instant_of_day(first, zone), instant_of_day(last + timedelta(days=1), zone))
+
+
+def open_period_of_days(first: date, last: date | None, zone: ZoneInfo) -> tuple[datetime, datetime | None]:
+    """Like ``period_of_days``, without an end where no last day is known."""
+    if last is None:
+        return instant_of_day(first, zone), None
+    if last < first:
+        raise ValueError(f"it ends on {last}, before it begins")
+    period = period_of_days(first, last, zone)
+    return period.start, period.end
 
 
 def days_of_period(period: Period, zone: ZoneInfo) -> tuple[date, date] | None:
@@ -35,6 +49,19 @@ def month_of_period(period: Period, zone: ZoneInfo) -> str | None:
     if days is None or days[0].day != 1 or days[1] + timedelta(days=1) != _next_month(days[0]):
         return None
     return f"{days[0]:%Y-%m}"
+
+
+def period_of_year(year: int, zone: ZoneInfo) -> Period:
+    """The civil year; ``ValueError`` or ``OverflowError`` for a number that is none."""
+    return period_of_days(date(year, 1, 1), date(year, 12, 31), zone)
+
+
+def year_of_period(period: Period, zone: ZoneInfo) -> int | None:
+    """The year; ``None`` when the period is not exactly one civil year."""
+    days = days_of_period(period, zone)
+    if days is None or days != (date(days[0].year, 1, 1), date(days[0].year, 12, 31)):
+        return None
+    return days[0].year
 
 
 def _next_month(first: date) -> date:

@@ -2,18 +2,25 @@
 
 import asyncio
 import json
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from email.message import Message
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 
-from soleclaim.core.serials import first_overlap, total
-from soleclaim.registry.native import NativeIssuance, NativeOrder
+from soleclaim.natives.answers import Unclear
+from soleclaim.natives.cells import day, exact, whole
 
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+
+MAX_TEXT: Final = 10_000
+"""Characters of one field: a longer one would keep a whole batch from the lookup."""
 
 MAX_CONNECTIONS: Final = 100
 
@@ -23,8 +30,11 @@ in the very moment of a request, which is then lost, and nobody can say whether 
 """
 
 
-class Unclear(Exception):
-    """What came back, or did not, allows no conclusion. The message says what was wrong, for people."""
+_Value = TypeVar("_Value")
+
+
+_MEGAWATTS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
+"""Down to the kilowatt; a finer, signed or grouped number is not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +48,30 @@ class Fields:
         value = self.values.get(key)
         if not isinstance(value, str) or not value:
             raise Unclear(f"{key} is not a text: {value!r:.80}")
+        if len(value) > MAX_TEXT:
+            raise Unclear(f"{key} has {len(value)} characters, more than {MAX_TEXT}")
         return value
 
     def optional_text(self, key: str) -> str | None:
         """Like ``text``; absent and null are ``None``."""
         return None if self.values.get(key) is None else self.text(key)
+
+    def told_text(self, key: str) -> str:
+        """A text that only describes: whatever is none is empty, as not known."""
+        value = self.values.get(key)
+        return value.strip() if isinstance(value, str) and len(value) <= MAX_TEXT else ""
+
+    def told_kilowatts(self, key: str) -> int:
+        """Megawatts, as a text or a number of plain digits, in whole kilowatts; 0, not known, where it is neither."""
+        value = self.values.get(key)
+        written = "" if isinstance(value, bool) else str(value)
+        return int(Decimal(written) * 1000) if _MEGAWATTS.fullmatch(written) else 0
+
+    def is_null(self, key: str) -> bool:
+        """Whether there is nothing, in so many words: a field that is missing says nothing."""
+        if key not in self.values:
+            raise Unclear(f"{key} is missing")
+        return self.values[key] is None
 
     def count(self, key: str) -> int:
         """An integer of 0 or more."""
@@ -50,6 +79,36 @@ class Fields:
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise Unclear(f"{key} is not a count: {value!r:.80}")
         return value
+
+    def whole(self, key: str) -> int:
+        """A whole amount of 0 or more: an integer, or a text as ``cells.whole`` reads it."""
+        return self._by_rule(key, whole)
+
+    def thousandths(self, key: str) -> int:
+        """An amount of 0 or more in whole thousandths, kilograms of tonnes; ``Unclear`` where it says more."""
+        return self._by_rule(key, lambda value: whole(str(exact(value) * 1000)))
+
+    def day(self, key: str) -> date:
+        """A civil day, written as ``cells.day`` reads it."""
+        self.text(key)
+        return self._by_rule(key, day)
+
+    def matching(self, key: str, pattern: str) -> str:
+        """A text that is of ``pattern`` as a whole: an identifier that became a number, or lost a zero, is none."""
+        value = self.text(key)
+        if re.fullmatch(pattern, value) is None:
+            raise Unclear(f"{key} is not of the form {pattern}: {value!r:.80}")
+        return value
+
+    def _by_rule(self, key: str, rule: Callable[[object], _Value]) -> _Value:
+        value = self.values.get(key)
+        if isinstance(value, float):
+            # Worth a whole number or not: a point in a JSON number tells that it went through a float somewhere.
+            raise Unclear(f"{key}: {value!r} became a float and may have lost digits")
+        try:
+            return rule(value)
+        except ValueError as error:
+            raise Unclear(f"{key}: {error}") from error
 
     def flag(self, key: str) -> bool:
         """True or false."""
@@ -72,17 +131,30 @@ class Fields:
             raise Unclear(f"{key} is not a list of objects: {value!r:.80}")
         return [Fields(item) for item in value]
 
-    def must_name(self, **wanted: str) -> None:
+    def record(self, key: str, **wanted: str | int) -> "Fields | None":
+        """The one record asked for, ``None`` for a clear "there is none": both name what was asked."""
+        self.must_name(**wanted)
+        if self.is_null(key):
+            return None
+        record = self.object(key)
+        record.must_name(**wanted)
+        return record
+
+    def must_name(self, **wanted: str | int) -> None:
         """Check that the answer is about what was asked: ``wanted`` by field."""
         for key, value in wanted.items():
-            if self.values.get(key) != value:
-                raise Unclear(f"the answer names {key} {self.values.get(key)!r:.80}, not {value!r}")
+            found = self.values.get(key)
+            # 2024.0 equals 2024, and True equals 1: neither is what was asked for.
+            if type(found) is not type(value) or found != value:
+                raise Unclear(f"the answer names {key} {found!r:.80}, not {value!r}")
 
 
 class JsonTransport:
     """One registry's HTTP endpoint. Sends every request exactly once; follows no redirects."""
 
-    def __init__(self, base_url: str, *, timeout_s: float, ca_file: Path | None) -> None:
+    def __init__(
+        self, base_url: str, *, timeout_s: float, ca_file: Path | None, auth: httpx.Auth | None = None
+    ) -> None:
         self._timeout_s = timeout_s
         secure = httpx.URL(base_url).scheme == "https"
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None) if secure else False
@@ -90,6 +162,7 @@ class JsonTransport:
         # of the environment are ignored: where a registry's calls go is a matter of configuration only.
         self._client = httpx.AsyncClient(
             base_url=base_url,
+            auth=auth,
             timeout=None,  # noqa: S113  each call has its own limit, see ask
             limits=httpx.Limits(
                 max_connections=MAX_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=IDLE_LIMIT_S
@@ -115,9 +188,7 @@ class JsonTransport:
             ):
                 if response.status_code not in statuses:
                     raise Unclear(f"HTTP status {response.status_code}")
-                content_type = response.headers.get("content-type", "none")
-                if content_type.partition(";")[0].strip().lower() != "application/json":
-                    raise Unclear(f"content type {content_type:.80} instead of JSON")
+                _must_be_json(response.headers.get("content-type", "none"))
                 content = await _content(response)
         except TimeoutError:
             raise Unclear(f"no answer within {self._timeout_s} s") from None
@@ -136,6 +207,16 @@ class JsonTransport:
         await self._client.aclose()
 
 
+def _must_be_json(content_type: str) -> None:
+    """JSON, in UTF-8 as JSON is: bytes of another encoding may pass as UTF-8 and say something else."""
+    message = Message()
+    message["content-type"] = content_type
+    if message.get_content_type() != "application/json":
+        raise Unclear(f"content type {content_type:.80} instead of JSON")
+    if message.get_content_charset("utf-8") not in ("utf-8", "utf8"):
+        raise Unclear(f"content type {content_type:.80} instead of UTF-8")
+
+
 async def _content(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
@@ -145,19 +226,3 @@ async def _content(response: httpx.Response) -> bytes:
             raise Unclear(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
         parts.append(part)
     return b"".join(parts)
-
-
-def check_serials(issuance: NativeIssuance) -> None:
-    """Blocks that do not add up to the units, or share a serial, make the record ``Unclear``."""
-    if not issuance.units or total(issuance.blocks) != issuance.units:
-        raise Unclear(f"{issuance.units} units, but serials for {total(issuance.blocks)}")
-    if first_overlap(issuance.blocks) is not None:
-        raise Unclear("two serial blocks overlap")
-
-
-def check_answers(order: NativeOrder, issuance: NativeIssuance) -> None:
-    """An issuance that is not the one ordered, in any field, is ``Unclear``."""
-    for name in ("external_reference", "fencing_token", "native_project_id", "period", "units"):
-        ordered, answered = getattr(order, name), getattr(issuance, name)
-        if ordered != answered:
-            raise Unclear(f"{name} is {answered} in the answer, {ordered} in the order")

@@ -2,6 +2,7 @@
 
 import hashlib
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from importlib import resources
@@ -34,10 +35,11 @@ class Attribute(_Entry):
 
 
 class RegistryRow(_Entry):
-    """A registry that may take part."""
+    """A registry that may take part. ``settles``: the registry whose units it moves with power; empty: none."""
 
     zh: Text
     en: Text
+    settles: Code | Literal[""] = ""
 
 
 class Instrument(_Entry):
@@ -47,6 +49,8 @@ class Instrument(_Entry):
     base_unit: Literal["kWh", "kgCO2e", "kgce"]
     base_units_per_unit: Annotated[int, Field(ge=1, le=1_000_000)]
     attributes: Annotated[tuple[Code, ...], Field(min_length=1)]
+    measured: bool = True
+    """Whether it is issued on a measured result, which then bounds its units (I6). An allocation is none."""
 
 
 class Rule(_Entry):
@@ -55,6 +59,28 @@ class Rule(_Entry):
     requires: Literal["no_other_application", "no_claim_after_transfer"]
     zh: Text
     en: Text
+
+
+class Boundary(_Entry):
+    """The rule that what lies inside these registries' caps or markets may not be issued again (R88, R91).
+
+    Its code is the rule's id. ``attribute``: what an instrument must claim to be refused. ``policy_override``:
+    instruments whose own scheme's rules lack the exclusion; it is applied to them all the same.
+    """
+
+    scheme: Literal["emission_trading", "energy_use"]
+    registries: Annotated[tuple[Code, ...], Field(min_length=1)]
+    attribute: Code
+    effective_from: date
+    effective_to: date | None = None
+    """The first day on which it is in force no more."""
+    policy_override: tuple[Code, ...] = ()
+    zh: Text
+    en: Text
+
+    def is_in_force(self, day: date) -> bool:
+        """Whether a decision of that day follows it."""
+        return self.effective_from <= day and (self.effective_to is None or day < self.effective_to)
 
 
 class _Document(BaseModel):
@@ -66,6 +92,7 @@ class _Document(BaseModel):
     registries: dict[Code, RegistryRow]
     instruments: dict[Code, Instrument]
     rules: dict[Code, Rule]
+    boundaries: dict[Code, Boundary]
 
     @model_validator(mode="after")
     def _references_resolve(self) -> "_Document":
@@ -80,9 +107,34 @@ class _Document(BaseModel):
             ]
         if len({attribute.number for attribute in self.attributes.values()}) != len(self.attributes):
             faults.append("attributes: two attributes share a number")
+        issuing = {instrument.registry for instrument in self.instruments.values()}
+        faults += [
+            f"registries.{code}.settles: {row.settles} issues nothing"
+            for code, row in self.registries.items()
+            if row.settles and row.settles not in issuing
+        ]
+        faults += self._faults_of_boundaries()
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def _faults_of_boundaries(self) -> list[str]:
+        faults = [f"boundaries.{code}: a rule has this id too" for code in self.boundaries if code in self.rules]
+        for code, row in self.boundaries.items():
+            named = (
+                ("registries", row.registries, self.registries.keys()),
+                ("attribute", (row.attribute,), self.attributes.keys()),
+                ("policy_override", row.policy_override, self.instruments.keys()),
+            )
+            faults += [
+                f"boundaries.{code}.{key}: {each} is not in the bundle"
+                for key, codes, known in named
+                for each in codes
+                if each not in known
+            ]
+        covering = Counter(each for row in self.boundaries.values() for each in row.registries)
+        faults += [f"boundaries: registry {each} is named twice" for each, count in covering.items() if count > 1]
+        return faults
 
 
 class Declaration(NamedTuple):
@@ -102,14 +154,22 @@ class Bundle:
     registries: dict[str, RegistryRow]
     instruments: dict[str, Instrument]
     rules: dict[str, Rule]
+    boundaries: dict[str, Boundary]
     attribute_numbers: dict[str, tuple[int, ...]]
     """Per instrument: the numbers of the attributes it claims, ascending."""
+    boundary_of: dict[str, str]
+    """Per registry that runs a cap or market: the id of its boundary rule."""
 
     def unmet_rules(self, declaration: Declaration) -> tuple[str, ...]:
         """Ids of the rules that the declaration does not meet; empty when policy allows."""
         if all(declaration):
             return ()
         return tuple(rule_id for rule_id, rule in self.rules.items() if not getattr(declaration, rule.requires))
+
+    def boundaries_against(self, instrument: str, day: date) -> tuple[str, ...]:
+        """Ids of the boundary rules that may refuse an instrument on that day."""
+        claims = self.instruments[instrument].attributes
+        return tuple(code for code, row in self.boundaries.items() if row.attribute in claims and row.is_in_force(day))
 
     def instruments_of(self, registry: str) -> tuple[str, ...]:
         """Codes of what a registry issues, in order."""
@@ -123,7 +183,10 @@ def read_bundle(content: bytes) -> Bundle:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BundleFault(f"not a TOML file in UTF-8: {error}") from error
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        faults = (
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": Value error, ")
+            for each in error.errors()
+        )
         raise BundleFault("; ".join(faults)) from error
     return Bundle(
         version=document.version,
@@ -132,6 +195,8 @@ def read_bundle(content: bytes) -> Bundle:
         registries=document.registries,
         instruments=document.instruments,
         rules=document.rules,
+        boundaries=document.boundaries,
+        boundary_of={each: code for code, row in document.boundaries.items() for each in row.registries},
         attribute_numbers={
             code: tuple(sorted(document.attributes[attribute].number for attribute in instrument.attributes))
             for code, instrument in document.instruments.items()
@@ -141,4 +206,7 @@ def read_bundle(content: bytes) -> Bundle:
 
 def default_bundle() -> Bundle:
     """The bundle that comes with the program."""
-    return read_bundle(resources.files("soleclaim.policy").joinpath("bundles", DEFAULT_BUNDLE).read_bytes())
+    try:
+        return read_bundle(resources.files("soleclaim.policy").joinpath("bundles", DEFAULT_BUNDLE).read_bytes())
+    except BundleFault as error:
+        raise BundleFault(f"soleclaim/policy/bundles/{DEFAULT_BUNDLE}: {error}") from error

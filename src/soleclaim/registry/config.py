@@ -39,7 +39,7 @@ class _Section(BaseModel):
 
 
 class RegistrySection(_Section):
-    """``[registry]``. The instrument is stated only for registries that ``instruments.py`` does not know."""
+    """``[registry]``. The instrument is stated only for registries that the policy bundle does not know."""
 
     code: Code
     instrument: Code | None = None
@@ -52,7 +52,10 @@ class RegistrySection(_Section):
             if self.instrument or self.base_unit:
                 raise ValueError(f"instrument and base_unit of registry {self.code} are known; leave them out")
         elif not (self.instrument and self.base_unit):
-            raise ValueError(f"registry {self.code} is not known here; state its instrument and base_unit")
+            raise ValueError(
+                f"the policy bundle has no instrument of registry {self.code}: state instrument and base_unit here,"
+                " or add a table [instruments.…] to the bundle"
+            )
         return self
 
     def known_instrument(self) -> Instrument:
@@ -103,6 +106,8 @@ class NativeSection(_Section):
 
     kind: str
     url: str
+    key_id: str | None = None
+    secret_file: Path | None = None
     timeout_s: Seconds = 10
     longest_under_way_s: Seconds = 60
     calls_at_once: Annotated[int, Field(ge=1, le=64)] = 4
@@ -130,7 +135,16 @@ class RecoverySection(_Section):
     poll_s: Seconds = 1
     first_pause_s: Seconds = 1
     longest_pause_s: Seconds = 30
+    longest_review_pause_s: Seconds = 60
+    longest_review_wait_s: Annotated[float, Field(gt=0, le=10 * 366 * 86_400)] = 30 * 86_400
+    """From acceptance; an issuance that is under review for longer is refused."""
     batches_at_once: Annotated[int, Field(ge=1, le=64)] = 4
+
+
+class ReportingSection(_Section):
+    """``[reporting]``: only for native registries that know who is inside their cap or market."""
+
+    report_every_s: Seconds = 3600
 
 
 class MetricsSection(_Section):
@@ -151,6 +165,7 @@ class AdapterConfig(_Section):
     peers: PeersSection = PeersSection()
     lease: LeaseSection = LeaseSection()
     recovery: RecoverySection = RecoverySection()
+    reporting: ReportingSection = ReportingSection()
     metrics: MetricsSection | None = None
 
     def limits(self) -> Limits:
@@ -159,6 +174,7 @@ class AdapterConfig(_Section):
             send_within=timedelta(seconds=self.native.send_within_s),
             native_call=timedelta(seconds=self.native.timeout_s) + _OVER_CLIENT,
             native_calls_at_once=self.native.calls_at_once,
+            review_wait=timedelta(seconds=self.recovery.longest_review_wait_s),
         )
 
     def lease_times(self) -> LeaseTimes:
@@ -173,6 +189,7 @@ class AdapterConfig(_Section):
             poll=timedelta(seconds=self.recovery.poll_s),
             first_pause=timedelta(seconds=self.recovery.first_pause_s),
             longest_pause=timedelta(seconds=self.recovery.longest_pause_s),
+            longest_review_pause=timedelta(seconds=self.recovery.longest_review_pause_s),
             batches_at_once=self.recovery.batches_at_once,
         )
 
@@ -196,7 +213,7 @@ def load_config(path: Path) -> AdapterConfig:
 
 def _resolve(document: dict[str, Any], folder: Path) -> None:
     """Make the paths in the file relative to the file."""
-    for section, keys in (("tls", ("authority", "certificate", "key")), ("native", ("ca_file",))):
+    for section, keys in (("tls", ("authority", "certificate", "key")), ("native", ("ca_file", "secret_file"))):
         table = document.get(section)
         if isinstance(table, dict):
             table.update({key: folder / table[key] for key in keys if isinstance(table.get(key), str)})

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, NewType, Self
 
 from soleclaim.core.activity_id import ActivityId
 from soleclaim.core.errors import DomainError, Reason
+from soleclaim.core.instants import to_us
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
 
@@ -27,6 +28,7 @@ class IssuanceState(Enum):
     """Where an issuance stands, as others may know it."""
 
     PENDING = "PENDING"
+    UNDER_REVIEW = "UNDER_REVIEW"
     IN_DOUBT = "IN_DOUBT"
     ISSUED = "ISSUED"
     REFUSED = "REFUSED"
@@ -50,6 +52,12 @@ class Step(Enum):
     COMMIT = "8"
 
 
+class WaitingStep(Enum):
+    """The step that only an issuance under review takes; between ``IDENTITY`` and ``OUTCOME``, to which it leads."""
+
+    REVIEW = "2r"
+
+
 class RecoveryStep(Enum):
     """The steps that only an issuance in doubt takes; between ``NATIVE`` and ``COMMIT``."""
 
@@ -61,6 +69,8 @@ class Stage(Enum):
 
     ACCEPTED = "ACCEPTED"
     """Request and intent are journalled; nothing has left the process."""
+    UNDER_REVIEW = "UNDER_REVIEW"
+    """Waits until a person has decided which activity it is: nothing was sent natively, no lock is held or begun."""
     IDENTIFIED = "IDENTIFIED"
     """The activity is known."""
     MEASURED = "MEASURED"
@@ -89,6 +99,7 @@ IN_DOUBT: Final = frozenset({Stage.SENDING, Stage.UNKNOWN, Stage.MADE})
 _STATES: Final = {
     Stage.ISSUED: IssuanceState.ISSUED,
     Stage.REFUSED: IssuanceState.REFUSED,
+    Stage.UNDER_REVIEW: IssuanceState.UNDER_REVIEW,
     **dict.fromkeys(IN_DOUBT, IssuanceState.IN_DOUBT),
 }
 
@@ -168,7 +179,10 @@ class Request:
     @property
     def payload_hash(self) -> str:
         """SHA-256 of what was asked for, in a form that does not depend on the wire's encoding."""
-        canonical = [asdict(order) | {"period": str(_microseconds(order.period))} for order in self.orders]
+        canonical = [
+            asdict(order) | {"period": str((to_us(order.period.start), to_us(order.period.end)))}
+            for order in self.orders
+        ]
         return hashlib.sha256(json.dumps(canonical, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -190,8 +204,10 @@ class Entry:
     version: int = 1
     """Rises with every recorded change."""
     stage: Stage = Stage.ACCEPTED
+    ordered_units: int = 0
+    """As asked for; 0: everything measured, in whole units."""
     units: int = 0
-    """As asked for; 0 is replaced by the measured whole units."""
+    """To issue: as asked for, or, once that is measured, what everything comes to."""
     activity: ActivityId | None = None
     carried_in: int = 0
     """Base units carried in from the period before, as the native registry states."""
@@ -202,6 +218,10 @@ class Entry:
     native_issuance_id: str = ""
     blocks: tuple[UnitBlock, ...] = ()
     refusal: Refusal | None = None
+    """Why it is refused, or what it waits for."""
+    waits: int = 0
+    """How often it was told to wait for a review, or that its activity was merged away: what it asks the lookup
+    afterwards is another request."""
     evidence: Evidence | None = None
     begin_time: datetime | None = None
     """Just before Begin was called."""
@@ -218,6 +238,14 @@ class Entry:
         """What others may know of the stage."""
         return _STATES.get(self.stage, IssuanceState.PENDING)
 
+    def unsettled(self, stage: Stage) -> Self:
+        """Back at a stage before the measuring: told to wait, and nothing measured before the wait counts after it."""
+        return replace(self, stage=stage, units=self.ordered_units, carried_in=0, waits=self.waits + 1)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether its time to be tried has come."""
+        return self.next_try_time is None or self.next_try_time <= now
+
 
 def refuse_reused_request_id(request: Request, stored_hash: str) -> None:
     """Same id, other payload: ``REQUEST_ID_REUSED``."""
@@ -233,12 +261,3 @@ def lookup_request_id(step: str, entries: Sequence[Entry], content: object = Non
     """
     told = json.dumps([[entry.issuance_id for entry in entries], repr(content)])
     return f"{entries[0].batch_key}:{step.lower()}:{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-
-
-def _microseconds(period: Period) -> tuple[int, int]:
-    epoch = datetime.fromtimestamp(0, period.start.tzinfo)
-    start, end = period.start - epoch, period.end - epoch
-    return (
-        (start.days * 86_400 + start.seconds) * 1_000_000 + start.microseconds,
-        (end.days * 86_400 + end.seconds) * 1_000_000 + end.microseconds,
-    )

@@ -1,7 +1,9 @@
-"""What the registries we have clients for issue. A registry that is not here states it in its configuration."""
+"""What a registry issues: by the policy bundle that ships, else as its configuration states."""
 
 from dataclasses import dataclass
 from typing import Final
+
+from soleclaim.policy.bundle import default_bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,10 +13,12 @@ class Instrument:
     code: str
     base_unit: str
     base_units_per_unit: int
+    measured: bool = True
+    """Whether what it is issued on is a measured outcome, to be recorded at the lookup; an allocation is none."""
 
 
 INSTRUMENTS: Final = {
-    "ccer": Instrument("CCER", "kgCO2e", 1000),
-    "gec": Instrument("GEC", "kWh", 1000),
+    row.registry: Instrument(code, row.base_unit, row.base_units_per_unit, row.measured)
+    for code, row in default_bundle().instruments.items()
 }
-"""By the code of the registry that issues it."""
+"""By the code of the registry that issues it; an adapter issues one."""

@@ -1,7 +1,7 @@
 """The port to the journal: what an adapter knows of its issuances, durable before the step that needs it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol
@@ -52,7 +52,7 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One change of an entry, for ever."""
+    """One change of an entry, for ever. A ``version`` that is missing put the entry off, and changed nothing else."""
 
     version: int
     stage: Stage
@@ -111,6 +111,11 @@ class Journal(Protocol):
         writers of one entry one fails. ``detail`` says what happened; at most 1,024 characters are kept.
         """
 
+    async def put_off(self, lease: Lease, entries: Sequence[Entry]) -> list[Entry]:
+        """As ``record``, for entries of which nothing but ``attempts`` and ``next_try_time`` changed, and without a
+        line of history: for what may wait for weeks, where to have asked in vain is nothing that happened to it.
+        """
+
     async def read_batch(self, batch_id: BatchId) -> list[Entry]:
         """All entries of a batch, in the order of the request."""
 
@@ -131,14 +136,33 @@ class Journal(Protocol):
         ``period``: those that overlap it. ``states`` absent: all.
         """
 
+    async def find_entries(
+        self,
+        *,
+        activities: Collection[ActivityId],
+        native_project_ids: Collection[str],
+        period: Period,
+        states: Collection[IssuanceState],
+        limit: int,
+    ) -> list[Entry]:
+        """Entries of any of these activities or of any of these projects, in one of these states, whose period
+        overlaps ``period``; in order of their id.
+        """
+
     async def due(self, limit: int) -> list[BatchId]:
-        """Batches with an unfinished entry whose time to be tried has come, longest due first."""
+        """Batches with an unfinished entry whose time to be tried has come, longest due first.
+
+        Those of which nothing is due but what is under review come last: a crowd that waits holds up nobody.
+        """
 
     async def in_doubt(self) -> InDoubt:
         """Entries whose native call was made or may have been, and that are not committed."""
 
+    async def under_review(self) -> int:
+        """How many entries wait for a review."""
+
     async def history(self, issuance_id: IssuanceId) -> list[HistoryRow]:
-        """Every change of an entry, oldest first."""
+        """Every change of an entry but those of ``put_off``, oldest first."""
 
     async def close(self) -> None:
         """Release connections."""

@@ -9,7 +9,7 @@ from soleclaim.core.activity_id import ActivityId
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
 from soleclaim.registry.domain import Declaration, Evidence, Refusal
-from soleclaim.registry.native import NativeProject
+from soleclaim.registry.native import NativeCoverage, NativeProject, NativeSettlement
 
 
 class LookupUnavailable(Exception):
@@ -95,6 +95,16 @@ class Absent:
     evidence: Evidence
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Under what this registry's issuances of one activity may stand in its journal, after merges and splits."""
+
+    activities: frozenset[ActivityId]
+    """The id asked about, the activity that it is now, and the aliases of that."""
+    native_project_ids: frozenset[str]
+    """This registry's projects of it."""
+
+
 class Lookup(Protocol):
     """The lookup as one registry sees it. Safe for concurrent use within one event loop.
 
@@ -110,8 +120,13 @@ class Lookup(Protocol):
     async def resolve(self, native_project_id: str) -> ActivityId | None:
         """The activity of one of this registry's projects; ``None`` when the lookup does not know it."""
 
+    async def names_of(self, activity: ActivityId) -> Names:
+        """See ``Names``; of an activity that the lookup does not know, its id alone."""
+
     async def register(self, request_id: str, projects: Sequence[NativeProject]) -> list[ActivityId | Refusal]:
-        """Register projects; a shared strong identifier joins, a contradiction is refused."""
+        """Register projects. A shared strong identifier joins, and so does a likeness that leaves no doubt; a
+        contradiction or a likeness that leaves one is refused with ``IDENTITY_UNDER_REVIEW``.
+        """
 
     async def record_outcomes(self, request_id: str, outcomes: Sequence[RecordedOutcome]) -> list[Refusal | None]:
         """Record what was measured. The same figure again changes nothing."""
@@ -132,7 +147,33 @@ class Lookup(Protocol):
         """How these locks of this registry stand at present, in order: never a stored answer."""
 
     async def check(self, wish: LockWish) -> list[Refusal]:
-        """Every reason for which this wish would be refused now; changes nothing."""
+        """Every reason for which this wish would be refused now, in no order to rely on; changes nothing."""
 
     async def announce(self, endpoint: str) -> None:
         """Tell the directory where this adapter answers."""
+
+
+class CoverageLookup(Protocol):
+    """The lookup as a registry that runs a cap or market sees it. Contract: ``Lookup``."""
+
+    async def record_coverage(self, request_id: str, statements: Sequence[NativeCoverage]) -> list[Refusal | None]:
+        """Record statements of coverage. The same statement again changes nothing."""
+
+
+class Settled(Enum):
+    """How a settlement line stands at the lookup."""
+
+    YES = "yes"
+    """It counts, or another line has taken its place."""
+    NOT_YET = "not yet"
+    """It contradicts another line, or its certificates are not known; asked again it may count."""
+
+
+class SettlementLookup(Protocol):
+    """The lookup as a power exchange sees it. Contract: ``Lookup``."""
+
+    async def register(self, request_id: str, projects: Sequence[NativeProject]) -> list[ActivityId | Refusal]:
+        """See ``Lookup``."""
+
+    async def record_settlements(self, request_id: str, lines: Sequence[NativeSettlement]) -> list[Settled | Refusal]:
+        """Record settlement lines. The same line again changes nothing but is looked at anew."""

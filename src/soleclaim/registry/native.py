@@ -13,9 +13,9 @@ doubt, with an error in the log, until its client is mended.
 import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
@@ -50,11 +50,39 @@ class NativeCapabilities:
     """The longest time a call sent by us may still take effect after we gave up on it."""
     max_batch: int
     """Orders in one native call; 1 where the registry has no batch call."""
+    issues: bool = True
+    """Whether it issues at all; where not, every request is refused before anything leaves the adapter."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlantDescription:
+    """What else a native record says of a plant, for its likeness to what other registries know (design section 5).
+
+    What is not known stays as it is here. What cannot be read exactly is left out, never guessed; a field beyond the
+    limits of ``lookup.v1.PlantDescription`` is left out when it is sent, and makes no project unusable.
+    """
+
+    name_local: str = ""
+    """In the local script, where ``NativeProject.name`` is not; at most 256 characters."""
+    owner: str = ""
+    """At most 512 characters."""
+    owner_local: str = ""
+    """In the local script, where the record has both."""
+    capacity_kw: int = 0
+    """Whole kilowatts."""
+    position: tuple[float, float] | None = None
+    """Degrees north and east."""
+    commissioning_year: int = 0
+    region: str = ""
+    """Province or state; at most 128 characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class NativeProject:
-    """A project as the native registry knows it. ``identifiers``: (scheme, value), see ``identity.schemes``."""
+    """A project as the native registry knows it. ``identifiers``: (scheme, value), see ``identity.schemes``.
+
+    With neither an identifier nor a description the lookup cannot tell it from its look-alikes, and refuses it.
+    """
 
     native_project_id: str
     name: str
@@ -65,6 +93,11 @@ class NativeProject:
     time_zone: str
     """IANA name of the zone in which the registry states civil periods of this project."""
     identifiers: tuple[tuple[str, str], ...]
+    description: PlantDescription | None = None
+
+
+KG_PER_TONNE: Final = 1_000
+"""Base units of what is counted in tonnes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +182,11 @@ class NativeUnavailable(Exception):
 
 
 class NativeRegistry(Protocol):
-    """Speaks to one native registry. Safe for concurrent use within one event loop."""
+    """Speaks to one native registry. Safe for concurrent use within one event loop.
+
+    A client remembers nothing across a restart: what stands, stands at the registry. Questions may be asked again at
+    any time, and no client repeats one itself. A call that is cancelled may still take effect.
+    """
 
     @property
     def capabilities(self) -> NativeCapabilities:
@@ -180,7 +217,121 @@ class NativeRegistry(Protocol):
         """
 
     def list_issuances(self) -> AsyncIterator[NativeIssuance]:
-        """All issuances, each once, for reconciliation; raises ``NativeUnavailable`` when counts do not agree."""
+        """All issuances, each once, for reconciliation; raises ``NativeUnavailable`` when counts do not agree.
+
+        It may raise after the last of those that could be read: nothing follows from what is missing before the end.
+        """
 
     async def close(self) -> None:
         """Release connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCoverage:
+    """One statement of a registry: this unit or entity is inside its cap or market from then to then.
+
+    ``statement_id``: the registry's own, for ever. ``corrects``: the statement that this one takes the place of.
+    ``project``: the unit as the registry knows it, with what is known of it. ``boundary``: what of it lies inside, in
+    the registry's words. ``end`` is ``None`` while no end is known; ``withdrawn`` says that it was never inside.
+    ``inside``: native id of the registry's unit inside whose boundary this one lies, where it names one.
+    """
+
+    statement_id: str
+    corrects: str | None
+    project: NativeProject
+    boundary: str
+    sector: str
+    start: datetime
+    end: datetime | None
+    withdrawn: bool
+    inside: str | None = None
+
+
+@runtime_checkable
+class CoverageSource(Protocol):
+    """A native registry that knows who is inside its cap or market; an adapter passes it on to the lookup.
+
+    A client is one by having the method; nothing else declares it.
+    """
+
+    def list_coverage(self) -> AsyncIterator[NativeCoverage]:
+        """All statements, each once, a correction after what it corrects; raises ``NativeUnavailable``.
+
+        May be listed over and over. What came before it raised is a fact all the same, and may be passed on; what is
+        missing before the end says nothing.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSettlement:
+    """One line of a month's settlement: these certificates moved with this power (R8).
+
+    ``settlement_id``: the registry's own, for ever. ``corrects``: the line that this one takes the place of.
+    ``energy_kwh`` 0: the line that it corrects falls away. ``buyer_code``: USCC of who took the power.
+    """
+
+    settlement_id: str
+    corrects: str | None
+    native_project_id: str
+    contract: str
+    period: Period
+    energy_kwh: int
+    buyer_code: str
+    blocks: tuple[UnitBlock, ...]
+
+
+@runtime_checkable
+class SettlementSource(Protocol):
+    """A power exchange: issues nothing, and tells which certificates moved with which power to whom."""
+
+    def list_settlements(self) -> AsyncIterator[NativeSettlement]:
+        """All lines, each once, a correction after what it corrects; raises ``NativeUnavailable``. See
+        ``CoverageSource.list_coverage``.
+        """
+
+
+@runtime_checkable
+class SettlingRegistry(NativeRegistry, SettlementSource, Protocol):
+    """A power exchange as an adapter needs it: its settlement, and its stations."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeHistory:
+    """One issuance of the past, as a registry that no longer runs published it.
+
+    ``blocks``: none where the serials are not known. ``issued_on``: the first instant of the day of issue; ``None``
+    where it is not known. ``source``: where it stands, for people: the file and the line in it.
+    """
+
+    project: NativeProject
+    native_issuance_id: str
+    period: Period
+    units: int
+    blocks: tuple[UnitBlock, ...]
+    issued_on: datetime | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadRow:
+    """A row, or with no ``column`` perhaps a whole file, that could not be read by rule; ``why`` names the remedy."""
+
+    source: str
+    column: str
+    why: str
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.source}, column {self.column}: {self.why}" if self.column else f"{self.source}: {self.why}"
+
+
+class HistorySource(Protocol):
+    """A registry of which only published tables are left: what it issued. May be listed over and over: the lookup knows
+    what it took over by the registry's own ids.
+    """
+
+    def list_history(self) -> AsyncIterator[NativeHistory | UnreadRow]:
+        """All issuances, each once, and then every row that could not be read: it stops no other.
+
+        Raises ``NativeUnavailable`` when the tables cannot be reached at all.
+        """

@@ -31,7 +31,19 @@ from soleclaim.registry.native import (
     NativeUnavailable,
     NativeUnknown,
 )
-from soleclaim.registry.workflow import Tools, Work, at, drive, each, issue, made, misfit, native_refused, proven_absent
+from soleclaim.registry.workflow import (
+    Tools,
+    Work,
+    ask_again,
+    at,
+    drive,
+    each,
+    issue,
+    made,
+    misfit,
+    native_refused,
+    proven_absent,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,6 +60,11 @@ OLDEST_DOUBT: Final = Gauge(
     "Age of the oldest issuance in doubt; 0 when there is none",
     ["registry"],
 )
+WAITING: Final = Gauge(
+    "soleclaim_registry_waiting_for_review",
+    "Issuances that wait until a person has decided which activity they are of",
+    ["registry"],
+)
 ACTIVE: Final = Gauge(
     "soleclaim_registry_active", "1 while this process has the journal, 0 while it stands by", ["registry"]
 )
@@ -56,11 +73,13 @@ ACTIVE: Final = Gauge(
 @dataclass(frozen=True, slots=True)
 class RecoveryTimes:
     """``poll``: how often to look. Back-off doubles from ``first_pause`` to ``longest_pause``, which bounds how long a
-    doubt lasts after the lookup or the native registry is back."""
+    doubt lasts after the lookup or the native registry is back; for what is under review, to ``longest_review_pause``.
+    """
 
     poll: timedelta = timedelta(seconds=1)
     first_pause: timedelta = timedelta(seconds=1)
     longest_pause: timedelta = timedelta(seconds=30)
+    longest_review_pause: timedelta = timedelta(seconds=60)
     batches_at_once: int = 4
 
 
@@ -95,23 +114,29 @@ class Recovery:
         doubt = await self._tools.journal.in_doubt()
         IN_DOUBT.labels(registry).set(doubt.count)
         OLDEST_DOUBT.labels(registry).set(doubt.oldest_age.total_seconds())
+        WAITING.labels(registry).set(await self._tools.journal.under_review())
 
     async def recover(self, batch_id: BatchId, lease: Lease) -> None:
-        """One try at a batch: settle what is in doubt, drive the rest on, put off what is left. As ``drive`` raises."""
+        """One try at a batch: settle what is in doubt, drive on what waits for nobody, ask about what is under review
+        and due, drive on what was decided, put off what is left. As ``drive`` raises.
+        """
         work = Work(self._tools, lease, await self._tools.journal.read_batch(batch_id))
+        start = await self._tools.journal.now()
         try:
             await self._settle(work, work.at_stage(*_DOUBT))
             await drive(work)
+            await ask_again(work, start)
+            await drive(work)
         except LookupUnavailable as error:
-            await self._put_off(work, f"the lookup does not answer: {error}")
+            await self._put_off(work, start, f"the lookup does not answer: {error}")
             raise
         except Exception as error:
             # A bug, perhaps met by these entries alone: first in the queue for ever, they would hold up all others.
             if not (isinstance(error, DomainError) and error.reason in _NO_WRITING):
                 fresh = Work(self._tools, lease, await self._tools.journal.read_batch(batch_id))
-                await self._put_off(fresh, f"failed: {type(error).__name__}")
+                await self._put_off(fresh, start, f"failed: {type(error).__name__}")
             raise
-        await self._put_off(work, "no proof yet")
+        await self._put_off(work, start, "no proof yet")
 
     async def _settle(self, work: Work, entries: Sequence[Entry]) -> None:
         if not entries:
@@ -122,11 +147,16 @@ class Recovery:
         changed = [after for before, after in zip(entries, settled, strict=True) if after != before]
         await work.record(changed, "native registry asked")
 
-    async def _put_off(self, work: Work, why: str) -> None:
-        left = unfinished(work.at_stage(*Stage))
+    async def _put_off(self, work: Work, start: datetime, why: str) -> None:
+        """``start``: when this try began; what was under review and not due then was not tried."""
+        entries = unfinished(work.at_stage(*Stage))
+        left = [entry for entry in entries if entry.stage is not Stage.UNDER_REVIEW or entry.is_due(start)]
         if not left:
             return
         now = await self._tools.journal.now()
+        # To wait for a person is no alarm (the gauge tells how many do), and to ask in vain no history.
+        await work.put_off([self._put_off_one(entry, now) for entry in left if entry.stage is Stage.UNDER_REVIEW])
+        left = [entry for entry in left if entry.stage is not Stage.UNDER_REVIEW]
         await work.record([self._put_off_one(entry, now) for entry in left], f"put off: {why}")
         for stage in sorted({entry.stage for entry in left}, key=lambda stage: stage.value):
             names = [entry.reference for entry in left if entry.stage is stage]
@@ -137,7 +167,8 @@ class Recovery:
 
     def _put_off_one(self, entry: Entry, now: datetime) -> Entry:
         times = self._times
-        pause = min(times.first_pause * 2 ** min(entry.attempts, 20), times.longest_pause)
+        longest = times.longest_review_pause if entry.stage is Stage.UNDER_REVIEW else times.longest_pause
+        pause = min(times.first_pause * 2 ** min(entry.attempts, 20), longest)
         next_try = now + pause * random.uniform(0.75, 1.0)  # noqa: S311  spreads load, no secret
         if entry.stage in _DOUBT and entry.absent_after is not None and entry.absent_after > now:
             # The proof becomes possible then; no need to sleep past it.

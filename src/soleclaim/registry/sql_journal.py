@@ -7,9 +7,9 @@ transaction that also checks the lease. Instants are whole microseconds since 19
 import dataclasses
 import json
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from soleclaim.core.activity_id import ActivityId
 from soleclaim.core.errors import Reason
+from soleclaim.core.instants import to_instant, to_us
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
 from soleclaim.db import migrate as db_migrate
@@ -45,7 +46,6 @@ from soleclaim.registry.journal import Accepted, HistoryRow, InDoubt, JournalFau
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MAX_DETAIL: Final = 1024
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _stage_list(stages: frozenset[Stage]) -> str:
@@ -96,6 +96,8 @@ ISSUANCE: Final = sa.Table(
     sa.Column("update_time", sa.BigInteger, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("stage", sa.Text, nullable=False),
+    # NULL: accepted by a release that kept the units asked for and those settled in one.
+    sa.Column("ordered_units", sa.BigInteger),
     sa.Column("units", sa.BigInteger, nullable=False),
     sa.Column("activity", sa.Text),
     sa.Column("carried_in", sa.BigInteger, nullable=False),
@@ -105,6 +107,7 @@ ISSUANCE: Final = sa.Table(
     sa.Column("native_issuance_id", sa.Text, nullable=False),
     sa.Column("blocks", sa.Text, nullable=False),
     sa.Column("refusal", sa.Text),
+    sa.Column("waits", sa.Integer, nullable=False, server_default="0"),
     sa.Column("evidence_kind", sa.Text),
     sa.Column("evidence_detail", sa.Text),
     sa.Column("begin_time", sa.BigInteger),
@@ -123,6 +126,7 @@ sa.Index(
     sqlite_where=_UNFINISHED,
 )
 sa.Index("issuance_activity", ISSUANCE.c.activity, ISSUANCE.c.period_start)
+sa.Index("issuance_project", ISSUANCE.c.native_project_id, ISSUANCE.c.period_start)
 
 HISTORY: Final = sa.Table(
     "issuance_history",
@@ -146,6 +150,7 @@ _CHANGING: Final = {
     "native_issuance_id": "text",
     "blocks": "text",
     "refusal": "text",
+    "waits": "integer",
     "evidence_kind": "text",
     "evidence_detail": "text",
     "begin_time": "bigint",
@@ -220,7 +225,7 @@ class SqlJournal:
     async def now(self) -> datetime:
         """See ``Journal``."""
         async with self._reading() as connection:
-            return _instant(await self._now(connection))
+            return to_instant(await self._now(connection))
 
     # -- Lease --------------------------------------------------------------------------------------------------
 
@@ -321,6 +326,14 @@ class SqlJournal:
 
     async def record(self, lease: Lease, entries: Sequence[Entry], detail: str) -> list[Entry]:
         """See ``Journal``."""
+        return await self._write(lease, entries, detail)
+
+    async def put_off(self, lease: Lease, entries: Sequence[Entry]) -> list[Entry]:
+        """See ``Journal``."""
+        return await self._write(lease, entries, None)
+
+    async def _write(self, lease: Lease, entries: Sequence[Entry], detail: str | None) -> list[Entry]:
+        """``detail``: ``None`` writes no history."""
         if not entries:
             return []
         changes = json.dumps([_changes(entry) for entry in entries])
@@ -333,11 +346,12 @@ class SqlJournal:
                     f"{len(entries) - updated.rowcount} of {len(entries)} entries changed since they were read; "
                     "two tasks work on one batch"
                 )
-            await connection.execute(
-                self._add_history,
-                {"changes": changes, "now": now, "epoch": lease.epoch, "detail": detail[:_MAX_DETAIL]},
-            )
-        return [_bumped(entry, _instant(now)) for entry in entries]
+            if detail is not None:
+                await connection.execute(
+                    self._add_history,
+                    {"changes": changes, "now": now, "epoch": lease.epoch, "detail": detail[:_MAX_DETAIL]},
+                )
+        return [_bumped(entry, to_instant(now)) for entry in entries]
 
     # -- Reading ------------------------------------------------------------------------------------------------
 
@@ -364,13 +378,23 @@ class SqlJournal:
         if activity is not None:
             query = query.where(ISSUANCE.c.activity == activity)
         if period is not None:
-            query = query.where(
-                ISSUANCE.c.period_start < _micros(period.end), ISSUANCE.c.period_end > _micros(period.start)
-            )
+            query = query.where(*_overlaps(period))
         if states is not None:
-            wanted = [stage.value for state in states for stage in stages_of(state)]
-            query = query.where(ISSUANCE.c.stage.in_(wanted))
+            query = query.where(_is_in(states))
         return await self._read(query)
+
+    async def find_entries(
+        self,
+        *,
+        activities: Collection[ActivityId],
+        native_project_ids: Collection[str],
+        period: Period,
+        states: Collection[IssuanceState],
+        limit: int,
+    ) -> list[Entry]:
+        """See ``Journal``."""
+        named = ISSUANCE.c.activity.in_(activities) | ISSUANCE.c.native_project_id.in_(native_project_ids)
+        return await self._read(_READ.where(named, *_overlaps(period), _is_in(states)).limit(limit))
 
     async def due(self, limit: int) -> list[BatchId]:
         """See ``Journal``."""
@@ -380,7 +404,10 @@ class SqlJournal:
                 sa.select(ISSUANCE.c.batch_id)
                 .where(_UNFINISHED, ISSUANCE.c.next_try_time <= now)
                 .group_by(ISSUANCE.c.batch_id)
-                .order_by(sa.func.min(ISSUANCE.c.next_try_time))
+                .order_by(
+                    sa.func.min(sa.case((ISSUANCE.c.stage == Stage.UNDER_REVIEW.value, 1), else_=0)),
+                    sa.func.min(ISSUANCE.c.next_try_time),
+                )
                 .limit(limit)
             )
             return [BatchId(batch_id) for (batch_id,) in rows]
@@ -399,6 +426,13 @@ class SqlJournal:
             oldest = timedelta(microseconds=max(now - row[1], 0)) if row[1] is not None else timedelta()
             return InDoubt(row[0], oldest)
 
+    async def under_review(self) -> int:
+        """See ``Journal``."""
+        waiting = ISSUANCE.c.stage == Stage.UNDER_REVIEW.value
+        async with self._reading() as connection:
+            found = await connection.execute(sa.select(sa.func.count()).where(_UNFINISHED, waiting))
+            return int(found.scalar_one())
+
     async def history(self, issuance_id: IssuanceId) -> list[HistoryRow]:
         """See ``Journal``."""
         async with self._reading() as connection:
@@ -406,7 +440,7 @@ class SqlJournal:
                 sa.select(HISTORY).where(HISTORY.c.issuance_id == issuance_id).order_by(HISTORY.c.version)
             )
             return [
-                HistoryRow(row.version, Stage(row.stage), row.epoch, row.detail, _instant(row.create_time))
+                HistoryRow(row.version, Stage(row.stage), row.epoch, row.detail, to_instant(row.create_time))
                 for row in rows
             ]
 
@@ -447,16 +481,25 @@ def _is_valid(lease: Lease, now: int) -> tuple[sa.ColumnElement[bool], ...]:
     return LEASE.c.holder == lease.holder, LEASE.c.epoch == lease.epoch, LEASE.c.expire_time > now
 
 
+def _overlaps(period: Period) -> tuple[sa.ColumnElement[bool], ...]:
+    return ISSUANCE.c.period_start < to_us(period.end), ISSUANCE.c.period_end > to_us(period.start)
+
+
+def _is_in(states: Collection[IssuanceState]) -> sa.ColumnElement[bool]:
+    return ISSUANCE.c.stage.in_([stage.value for state in states for stage in stages_of(state)])
+
+
 def _new_row(order: Order) -> dict[str, object]:
     return {
         "native_project_id": order.native_project_id,
-        "period_start": _micros(order.period.start),
-        "period_end": _micros(order.period.end),
+        "period_start": to_us(order.period.start),
+        "period_end": to_us(order.period.end),
         "no_other_application": order.declaration.no_other_application,
         "no_claim_after_transfer": order.declaration.no_claim_after_transfer,
         "document_uri": order.declaration.document_uri,
         "version": 1,
         "stage": Stage.ACCEPTED.value,
+        "ordered_units": order.units,
         "units": order.units,
         "carried_in": 0,
         "lock_name": "",
@@ -482,6 +525,7 @@ def _changes(entry: Entry) -> dict[str, object]:
         "native_issuance_id": entry.native_issuance_id,
         "blocks": json.dumps([[block.series, block.start, block.end] for block in entry.blocks], ensure_ascii=False),
         "refusal": None if entry.refusal is None else _refusal_text(entry.refusal),
+        "waits": entry.waits,
         "evidence_kind": entry.evidence.kind.value if entry.evidence else None,
         "evidence_detail": entry.evidence.detail if entry.evidence else None,
         "begin_time": _optional_micros(entry.begin_time),
@@ -498,13 +542,14 @@ def _entry(row: sa.Row[Any]) -> Entry:
         batch_id=BatchId(row.batch_id),
         batch_key=row.batch_key,
         native_project_id=row.native_project_id,
-        period=Period(_instant(row.period_start), _instant(row.period_end)),
+        period=Period(to_instant(row.period_start), to_instant(row.period_end)),
         declaration=Declaration(row.no_other_application, row.no_claim_after_transfer, row.document_uri),
         reference=row.reference,
-        create_time=_instant(row.create_time),
-        update_time=_instant(row.update_time),
+        create_time=to_instant(row.create_time),
+        update_time=to_instant(row.update_time),
         version=row.version,
         stage=Stage(row.stage),
+        ordered_units=row.units if row.ordered_units is None else row.ordered_units,
         units=row.units,
         activity=None if row.activity is None else ActivityId(row.activity),
         carried_in=row.carried_in,
@@ -514,6 +559,7 @@ def _entry(row: sa.Row[Any]) -> Entry:
         native_issuance_id=row.native_issuance_id,
         blocks=tuple(UnitBlock(series, start, end) for series, start, end in json.loads(row.blocks)),
         refusal=_refusal(row.refusal),
+        waits=row.waits,
         evidence=Evidence(EvidenceKind(row.evidence_kind), row.evidence_detail) if row.evidence_kind else None,
         begin_time=_optional_instant(row.begin_time),
         absent_after=_optional_instant(row.absent_after),
@@ -538,20 +584,12 @@ def _refusal(text: str | None) -> Refusal | None:
     return Refusal(Reason(stored["reason"]), tuple(stored["variables"].items()))
 
 
-def _micros(instant: datetime) -> int:
-    return (instant - _EPOCH) // timedelta(microseconds=1)
-
-
-def _instant(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
 def _optional_micros(instant: datetime | None) -> int | None:
-    return None if instant is None else _micros(instant)
+    return None if instant is None else to_us(instant)
 
 
 def _optional_instant(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _instant(microseconds)
+    return None if microseconds is None else to_instant(microseconds)
 
 
 def _span(duration: timedelta) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 from soleclaim.core.activity_id import ActivityId
@@ -27,6 +28,7 @@ from soleclaim.registry.domain import (
     Refusal,
     Stage,
     Step,
+    WaitingStep,
     lookup_request_id,
 )
 from soleclaim.registry.instruments import Instrument
@@ -51,6 +53,8 @@ _R = TypeVar("_R")
 
 _READS_AT_ONCE: Final = 16
 """Reads from the native registry or the lookup under way at once, per batch."""
+_MERGES_AT_ONCE: Final = 3
+"""How often one ``drive`` asks anew for what was merged away meanwhile; recovery goes on from there."""
 _MAX_EVIDENCE: Final = 1024
 _PERHAPS_ABORTED: Final = frozenset({Reason.LOCK_STATE_WRONG, Reason.FENCING_TOKEN_STALE})
 """What a second abort of the same grant is refused with, when the first took effect."""
@@ -65,6 +69,8 @@ class Limits:
     native_call: timedelta = timedelta(seconds=60)
     """Longest one native call may take before it is given up as unknown; above the native client's own time-out."""
     native_calls_at_once: int = 4
+    review_wait: timedelta = timedelta(days=30)
+    """Longest time from acceptance for which a request waits for a review; then it is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Tools:
 
 
 @contextmanager
-def at(step: Step | RecoveryStep) -> Iterator[None]:
+def at(step: Step | WaitingStep | RecoveryStep) -> Iterator[None]:
     """Mark a step's call. ``before``: all earlier steps are durable. ``after``: it is done, not yet journalled."""
     reach(f"registry.{step.name}.before")
     yield
@@ -103,9 +109,15 @@ class Work:
 
     async def record(self, entries: Sequence[Entry], detail: str) -> list[Entry]:
         """Journal changed entries in one transaction."""
-        recorded = await self.tools.journal.record(self.lease, entries, detail)
-        self._entries.update({entry.issuance_id: entry for entry in recorded})
-        return recorded
+        return self._seen(await self.tools.journal.record(self.lease, entries, detail))
+
+    async def put_off(self, entries: Sequence[Entry]) -> None:
+        """Journal when to try entries again, and nothing else of them; no history."""
+        self._seen(await self.tools.journal.put_off(self.lease, entries))
+
+    def _seen(self, entries: list[Entry]) -> list[Entry]:
+        self._entries.update({entry.issuance_id: entry for entry in entries})
+        return entries
 
 
 async def drive(work: Work) -> None:
@@ -118,30 +130,14 @@ async def drive(work: Work) -> None:
 
     # 1. and 3. The request was checked and journalled by ``desk.IssuanceDesk`` before anything left this process.
 
-    # 2. Identity: which activity is each native project? Unknown ones are registered; look-alikes are refused.
-    if entries := work.at_stage(Stage.ACCEPTED):
-        with at(Step.IDENTITY):
-            activities = await _identify(tools, entries)
-        await work.record(
-            [_with(entry, activities[entry.native_project_id], _identified) for entry in entries], "identity asked"
-        )
-
-    # 2b. Outcome: what did the native registry measure? It bounds the issuance at the lookup (I6).
-    if entries := work.at_stage(Stage.IDENTIFIED):
-        with at(Step.OUTCOME):
-            measured = await _measure(tools, entries)
-        await work.record([_with(*pair, _measured) for pair in zip(entries, measured, strict=True)], "outcome recorded")
-
-    # 4. Acquire: the lookup grants the lock or says what stands in the way. Reference and content are journalled,
-    #    so a lost answer is fetched by the same call.
-    if entries := work.at_stage(Stage.MEASURED):
-        wishes = [_wish(entry) for entry in entries]
-        with at(Step.ACQUIRE):
-            granted = await tools.lookup.acquire(lookup_request_id(Step.ACQUIRE.name, entries), wishes)
-        await work.record([_with(*pair, _held) for pair in zip(entries, granted, strict=True)], "acquire answered")
+    # 2. to 4. Identity, outcome, lock. A merge between them makes an alias of the activity: then from 2. once more.
+    for _ in range(_MERGES_AT_ONCE):
+        await _ask_for_locks(work)
+        if not work.at_stage(Stage.ACCEPTED):
+            break
 
     # 5. Begin: the point of no return at the lookup. The time is taken before the call, so it is never too late.
-    if entries := work.at_stage(Stage.HELD):
+    for entries in _in_step(work.at_stage(Stage.HELD)):
         begin_time = await tools.journal.now()
         grants = [_grant(entry) for entry in entries]
         with at(Step.BEGIN):
@@ -174,6 +170,49 @@ async def drive(work: Work) -> None:
     await conclude(work)
 
 
+async def _ask_for_locks(work: Work) -> None:
+    tools = work.tools
+
+    # 2. Identity: which activity is each native project? Unknown ones are registered; look-alikes wait for a person,
+    #    whose decision ``ask_again`` finds.
+    if entries := work.at_stage(Stage.ACCEPTED):
+        with at(Step.IDENTITY):
+            activities = await _identify(tools, entries)
+        answers = [activities[entry.native_project_id] for entry in entries]
+        await _apply(work, entries, answers, _identified, "identity asked")
+
+    # 2b. Outcome: what did the native registry measure? It bounds the issuance at the lookup (I6). What it allocated
+    #     bounds it natively alone.
+    if entries := work.at_stage(Stage.IDENTIFIED):
+        with at(Step.OUTCOME):
+            measured = await _measure(tools, entries)
+        await _apply(work, entries, measured, _measured, "outcome recorded")
+
+    # 4. Acquire: the lookup grants the lock or says what stands in the way. Reference and content are journalled,
+    #    so a lost answer is fetched by the same call.
+    for entries in _in_step(work.at_stage(Stage.MEASURED)):
+        wishes = [_wish(entry) for entry in entries]
+        with at(Step.ACQUIRE):
+            granted = await tools.lookup.acquire(_acquire_id(entries), wishes)
+        await _apply(work, entries, granted, _held, "acquire answered")
+
+
+async def ask_again(work: Work, now: datetime) -> None:
+    """Step 2 again, for what waits for a person and is due: the decision may be there. As ``drive`` raises.
+
+    Only reads, except where the native record has changed: that is new evidence for the person who decides. What goes
+    on does so from its activity as it is now, which a decision may have merged into another. An entry that cannot be
+    asked about costs the others nothing: all answers are journalled before an error is raised.
+    """
+    await each([entry for entry in work.at_stage(Stage.UNDER_REVIEW) if entry.is_due(now)], partial(_ask_one, work))
+
+
+async def _ask_one(work: Work, entry: Entry) -> None:
+    with at(WaitingStep.REVIEW):
+        answer = await _review(work.tools, entry)
+    await _apply(work, [entry], [answer], _identified, "review asked")
+
+
 async def conclude(work: Work) -> None:
     """Step 8: tell the lookup how each native issuance ended. Also used when recovery has settled a doubt."""
     lookup = work.tools.lookup
@@ -187,6 +226,21 @@ async def conclude(work: Work) -> None:
         with at(Step.COMMIT):
             aborted = await each(entries, lambda entry: _abort(lookup, entry))
         await _concluded(work, "abort", Stage.REFUSED, entries, aborted)
+
+
+def _in_step(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """The entries of each call that must be repeated as the very same call.
+
+    Those that never waited have come here together. One that waited comes when it may, perhaps beside others whose
+    answer was lost: it calls by itself.
+    """
+    together = [entry for entry in entries if not entry.waits]
+    return [*([together] if together else []), *([entry] for entry in entries if entry.waits)]
+
+
+def _acquire_id(entries: Sequence[Entry]) -> str:
+    """After each wait another id: for the old one the lookup would repeat its refusal for ever."""
+    return lookup_request_id(Step.ACQUIRE.name, entries, entries[0].waits or None)
 
 
 def _try_id(step: str, entries: Sequence[Entry]) -> str:
@@ -245,6 +299,16 @@ async def _identify(tools: Tools, entries: Sequence[Entry]) -> dict[str, Activit
     return answers
 
 
+async def _review(tools: Tools, entry: Entry) -> ActivityId | Refusal:
+    """The activity, once no review holds it any more."""
+    answer = (await _identify(tools, [entry]))[entry.native_project_id]
+    if isinstance(answer, Refusal):
+        return answer
+    # Its units are settled only afterwards; for this question any number will do.
+    refusals = await tools.lookup.check(_wish(replace(entry, activity=answer, units=entry.units or 1)))
+    return next((each for each in refusals if each.reason is Reason.IDENTITY_UNDER_REVIEW), answer)
+
+
 def _unanswered(tools: Tools, error: NativeUnavailable) -> Refusal:
     """The refusal of what could not be read, told in the log too: nothing else shows that the registry hangs."""
     _LOG.warning("registry %s: the native registry does not answer: %s", tools.registry, error)
@@ -287,16 +351,16 @@ async def measure(tools: Tools, native_project_id: str, period: Period, units: i
 
 
 async def _measure(tools: Tools, entries: Sequence[Entry]) -> list[Measured | Refusal]:
-    """Ask the native registry for each entry, and record what it measured at the lookup."""
+    """Ask the native registry for each entry, and record at the lookup what is a measured outcome."""
     measured = await each(entries, lambda entry: measure(tools, entry.native_project_id, entry.period, entry.units))
     outcomes = {
         index: RecordedOutcome(_activity(entries[index]), entries[index].period, each_one.quantity)
         for index, each_one in enumerate(measured)
         if isinstance(each_one, Measured)
     }
-    if outcomes:
+    if outcomes and tools.instrument.measured:
         listed = list(outcomes.values())
-        request_id = lookup_request_id(Step.OUTCOME.name, entries, listed)
+        request_id = lookup_request_id(Step.OUTCOME.name, entries, [listed, [entry.waits for entry in entries]])
         recorded = await tools.lookup.record_outcomes(request_id, listed)
         for index, refusal in zip(outcomes, recorded, strict=True):
             if refusal is not None:
@@ -469,15 +533,50 @@ def _never_sent(entry: Entry) -> Entry:
     return proven_absent(entry, EvidenceKind.NEVER_SENT, "the time to send had passed; no native call was made")
 
 
-def _with(entry: Entry, answer: _T | Refusal, apply: Callable[[Entry, _T], Entry]) -> Entry:
-    """The entry refused, or with the answer applied."""
-    if isinstance(answer, Refusal):
-        return replace(entry, stage=Stage.REFUSED, refusal=answer)
-    return apply(entry, answer)
+async def _apply(
+    work: Work,
+    entries: Sequence[Entry],
+    answers: Sequence[_T | Refusal],
+    apply: Callable[[Entry, _T], Entry],
+    detail: str,
+) -> None:
+    """Journal what the answers make of the entries: an answer is applied, a refusal ends an entry or lets it wait.
+
+    Only used before a lock is held, so that an activity that was merged away may be asked for anew.
+    """
+    refused = any(isinstance(answer, Refusal) for answer in answers)
+    may_wait = await work.tools.journal.now() - work.tools.limits.review_wait if refused else None
+    changed = []
+    for entry, answer in zip(entries, answers, strict=True):
+        is_in_time = may_wait is not None and entry.create_time > may_wait
+        if not isinstance(answer, Refusal):
+            changed.append(apply(entry, answer))
+        elif answer.reason is Reason.IDENTITY_UNDER_REVIEW and is_in_time:
+            changed += _waiting(entry, answer)
+        elif answer.reason is Reason.ACTIVITY_MERGED and is_in_time:
+            changed.append(_merged_away(entry))
+        elif not (answer.reason is Reason.NATIVE_REGISTRY_UNAVAILABLE and entry.waits and is_in_time):
+            # (A native registry that is away just now does not cost an entry the place it has waited for.)
+            changed.append(replace(entry, stage=Stage.REFUSED, refusal=answer))
+    await work.record(changed, detail)
+
+
+def _waiting(entry: Entry, review: Refusal) -> list[Entry]:
+    """The entry where it waits; empty when it waits for that already."""
+    if entry.stage is Stage.UNDER_REVIEW:
+        return [] if entry.refusal == review else [replace(entry, refusal=review)]
+    _LOG.info("%s: waits: %s", entry.reference, review.error().message_en)
+    return [replace(entry.unsettled(Stage.UNDER_REVIEW), refusal=review, attempts=0)]
+
+
+def _merged_away(entry: Entry) -> Entry:
+    """The entry before its identity again: its activity became an alias while it was on its way to the lock."""
+    _LOG.info("%s: its activity was merged into another, and is asked for again", entry.reference)
+    return entry.unsettled(Stage.ACCEPTED)
 
 
 def _identified(entry: Entry, activity: ActivityId) -> Entry:
-    return replace(entry, stage=Stage.IDENTIFIED, activity=activity)
+    return replace(entry, stage=Stage.IDENTIFIED, activity=activity, refusal=None, attempts=0)
 
 
 def _measured(entry: Entry, measured: Measured) -> Entry:

@@ -12,22 +12,30 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from soleclaim.api.lookup.v1 import (
     activity_service_pb2,
+    coverage_service_pb2,
+    dispute_service_pb2,
     event_service_pb2,
+    history_service_pb2,
     issuance_lock_service_pb2,
     outcome_service_pb2,
     registry_directory_service_pb2,
     review_service_pb2,
+    settlement_service_pb2,
 )
 from soleclaim.api.registry.v1 import registry_service_pb2
 from soleclaim.core.identity import Role
 
 API_FILES: Final = (
     activity_service_pb2.DESCRIPTOR,
+    coverage_service_pb2.DESCRIPTOR,
+    dispute_service_pb2.DESCRIPTOR,
     event_service_pb2.DESCRIPTOR,
+    history_service_pb2.DESCRIPTOR,
     issuance_lock_service_pb2.DESCRIPTOR,
     outcome_service_pb2.DESCRIPTOR,
     registry_directory_service_pb2.DESCRIPTOR,
     review_service_pb2.DESCRIPTOR,
+    settlement_service_pb2.DESCRIPTOR,
     registry_service_pb2.DESCRIPTOR,
 )
 """Every file of the API that has services; importing it makes the descriptors known."""
@@ -35,7 +43,8 @@ API_FILES: Final = (
 _EVERYBODY: Final = frozenset(Role)
 _REGISTRY: Final = frozenset({Role.REGISTRY})
 _OPERATOR: Final = frozenset({Role.OPERATOR})
-# The adapter's own service narrows this: a registry requests only of its own adapter, an operator of any.
+_OVERSIGHT: Final = frozenset({Role.OPERATOR, Role.REGULATOR})
+# The services narrow this: a registry acts for itself and requests only of its own adapter, an operator of any.
 _ISSUER: Final = frozenset({Role.REGISTRY, Role.OPERATOR})
 
 _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
@@ -47,8 +56,24 @@ _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
         "ListActivities": _EVERYBODY,
         "FindActivities": _EVERYBODY,
     },
+    "soleclaim.api.lookup.v1.CoverageService": {
+        "RecordCoverage": _REGISTRY,
+        "BatchRecordCoverage": _REGISTRY,
+        "GetCoverage": _EVERYBODY,
+        "ListCoverage": _EVERYBODY,
+    },
+    "soleclaim.api.lookup.v1.DisputeService": {
+        "ListDisputes": _EVERYBODY,
+        "GetDispute": _EVERYBODY,
+        "SettleDispute": _OPERATOR,
+        "ReopenDispute": _OPERATOR,
+    },
     "soleclaim.api.lookup.v1.EventService": {
         "WatchEvents": _EVERYBODY,
+    },
+    "soleclaim.api.lookup.v1.HistoryService": {
+        "ImportIssuance": _ISSUER,
+        "BatchImportIssuances": _ISSUER,
     },
     "soleclaim.api.lookup.v1.IssuanceLockService": {
         "AcquireIssuanceLock": _REGISTRY,
@@ -63,12 +88,14 @@ _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
         "BatchReleaseIssuanceLocks": _REGISTRY,
         "CheckIssuanceLock": _REGISTRY,
         "GetIssuanceLock": _EVERYBODY,
+        "BatchGetIssuanceLocks": _EVERYBODY,
         "ListIssuanceLocks": _EVERYBODY,
     },
     "soleclaim.api.lookup.v1.OutcomeService": {
         "RecordOutcome": _REGISTRY,
         "BatchRecordOutcomes": _REGISTRY,
         "GetOutcome": _EVERYBODY,
+        "ListOutcomes": _EVERYBODY,
     },
     "soleclaim.api.lookup.v1.RegistryDirectoryService": {
         "AnnounceRegistry": _REGISTRY,
@@ -80,6 +107,16 @@ _TABLE: Final[Mapping[str, Mapping[str, frozenset[Role]]]] = {
         "GetReviewCase": _EVERYBODY,
         "DecideReviewCase": _OPERATOR,
         "ConfirmReviewDecision": _OPERATOR,
+        "ReopenReviewCase": _OPERATOR,
+        "SplitActivity": _OPERATOR,
+        "ConfirmActivitySplit": _OPERATOR,
+        "ListActivitySplits": _OVERSIGHT,
+    },
+    "soleclaim.api.lookup.v1.SettlementService": {
+        "RecordSettlement": _REGISTRY,
+        "BatchRecordSettlements": _REGISTRY,
+        "GetSettlement": _EVERYBODY,
+        "ListSettlements": _EVERYBODY,
     },
     "soleclaim.api.registry.v1.RegistryService": {
         "GetRegistry": _EVERYBODY,

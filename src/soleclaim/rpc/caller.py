@@ -89,3 +89,14 @@ def require_registry(caller: Caller, registry: str) -> None:
     """Refuse with ``REGISTRY_NOT_YOURS`` unless the caller is that registry."""
     if caller.role is not Role.REGISTRY or caller.code != registry:
         raise DomainError(Reason.REGISTRY_NOT_YOURS, caller=caller, registry=registry)
+
+
+def own_registry(caller: Caller, asked: str) -> str | None:
+    """Whose rows the caller may list, of those of ``asked`` (empty: of all); ``None``: all.
+
+    A registry lists its own; ``REGISTRY_NOT_YOURS`` when it asks for another's.
+    """
+    if caller.role is not Role.REGISTRY:
+        return asked or None
+    require_registry(caller, asked or caller.code)
+    return caller.code

@@ -25,7 +25,7 @@ _Response = TypeVar("_Response")
 DEFAULT_DEADLINE_S: Final = 10.0
 """Deadline of a unary call that sets none."""
 
-_READS: Final = ("Get", "List", "Find", "Resolve", "Check")
+_READS: Final = ("Get", "BatchGet", "List", "Find", "Resolve", "Check")
 
 
 def retried_methods() -> tuple[tuple[str, str], ...]:
@@ -67,6 +67,8 @@ _OPTIONS: Final[list[tuple[str, int | str]]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A call larger than its retry buffer is not retried; a full batch must be.
     ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
+    # A new client connects at once, however long an older one to the same address still waits before it tries again.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", MIN_RECONNECT_MS),
     ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_MS),
     ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),

@@ -18,6 +18,7 @@ from google.type.interval_pb2 import Interval
 
 from soleclaim.core.activity_id import ActivityId, ActivityIdError, parse_activity_id
 from soleclaim.core.errors import FieldViolation, InvalidRequest
+from soleclaim.core.instants import EPOCH
 from soleclaim.core.period import EARLIEST, LATEST, MAX_PERIOD, Period
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _EARLIEST_S: Final = int(EARLIEST.timestamp())
 _LATEST_S: Final = int(LATEST.timestamp())
 _MAX_PERIOD_S: Final = int(MAX_PERIOD.total_seconds())
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TOKEN: Final = struct.Struct(">B8sq")
+_POSITION_HEADER: Final = ">B8s"
+"""Version and query of a token; the numbers of its position follow."""
 _TOKEN_VERSION: Final = 1
 _MAX_TOKEN_LENGTH: Final = 64
 
@@ -161,34 +162,58 @@ class Faults:
         if not interval.HasField(end):
             self.add(f"{field}.{end}", "is missing; a period needs both ends, as UTC instants")
             return None
-        stamp = interval.start_time if end == "start_time" else interval.end_time
+        return self.instant(f"{field}.{end}", interval.start_time if end == "start_time" else interval.end_time)
+
+    def instant(self, field: str, stamp: Timestamp) -> datetime | None:
+        """A UTC instant in whole microseconds, within sane bounds."""
         seconds, nanos = stamp.seconds, stamp.nanos
         if not 0 <= nanos < 1_000_000_000:
-            self.add(f"{field}.{end}", "nanos must lie between 0 and 999,999,999")
+            self.add(field, "nanos must lie between 0 and 999,999,999")
         elif not _EARLIEST_S <= seconds <= _LATEST_S or (seconds == _LATEST_S and nanos):
-            self.add(f"{field}.{end}", f"must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
+            self.add(field, f"must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}")
         elif nanos % 1000:
-            self.add(f"{field}.{end}", "must be a whole number of microseconds")
+            self.add(field, "must be a whole number of microseconds")
         else:
             return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1000)
         return None
 
+    def open_period(
+        self, field: str, message_has_field: bool, interval: Interval
+    ) -> tuple[datetime, datetime | None] | None:
+        """A half-open period of any length, whose end may be left out while none is known."""
+        if not message_has_field:
+            self.add(field, "is missing; give start_time, and end_time where an end is known, as UTC instants")
+            return None
+        start = self._instant(field, "start_time", interval)
+        end = self._instant(field, "end_time", interval) if interval.HasField("end_time") else None
+        if start is None:
+            return None
+        if end is not None and start >= end:
+            self.add(field, "start_time must lie before end_time; a period is half-open [start, end)")
+            return None
+        return start, end
+
     def page_token(self, field: str, token: str, query_hash: str) -> int | None:
         """The position in a token of the same query; ``None`` for an empty token, the first page."""
+        position = self.page_position(field, token, query_hash, 1)
+        return position[0] if position else None
+
+    def page_position(self, field: str, token: str, query_hash: str, numbers: int) -> tuple[int, ...] | None:
+        """The same for a position of several numbers."""
         if not token:
             return None
         try:
             data = base64.b64decode(token[:_MAX_TOKEN_LENGTH].encode("ascii"), altchars=b"-_", validate=True)
-            version, of_query, position = _TOKEN.unpack(data)
+            version, of_query, *position = struct.unpack(f"{_POSITION_HEADER}{numbers}q", data)
         except (ValueError, struct.error):
-            version, of_query, position = 0, b"", 0
-        if version != _TOKEN_VERSION or position < 0:
+            version, of_query, position = 0, b"", []
+        if version != _TOKEN_VERSION or min(position) < 0:
             self.add(field, "is no page token; pass the next_page_token of the response before, unchanged")
             return None
         if of_query != _short(query_hash):
             self.add(field, "belongs to another query; keep all other fields the same, or start without a token")
             return None
-        return int(position)
+        return tuple(position)
 
 
 @lru_cache(maxsize=4096)
@@ -206,9 +231,10 @@ def query_hash(request: Message) -> str:
     return sha256(query.SerializeToString(deterministic=True)).hexdigest()
 
 
-def encode_page_token(query_hash: str, position: int) -> str:
-    """A token for the page after ``position`` (0 to 2^63 - 1) of one query. Opaque, not secret."""
-    return base64.urlsafe_b64encode(_TOKEN.pack(_TOKEN_VERSION, _short(query_hash), position)).decode("ascii")
+def encode_page_token(query_hash: str, *position: int) -> str:
+    """A token for the page after ``position`` (each number 0 to 2^63 - 1) of one query. Opaque, not secret."""
+    data = struct.pack(f"{_POSITION_HEADER}{len(position)}q", _TOKEN_VERSION, _short(query_hash), *position)
+    return base64.urlsafe_b64encode(data).decode("ascii")
 
 
 def _short(query_hash: str) -> bytes:
@@ -232,7 +258,7 @@ def to_interval(period: Period) -> Interval:
 
 def _set(stamp: Timestamp, instant: datetime) -> None:
     # A fraction of the time of Timestamp.FromDatetime, and nothing is copied.
-    since = instant - _EPOCH
+    since = instant - EPOCH
     stamp.seconds = since.days * 86_400 + since.seconds
     if since.microseconds:
         stamp.nanos = since.microseconds * 1000

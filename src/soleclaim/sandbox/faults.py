@@ -31,6 +31,13 @@ CALL_FAULTS: Final = frozenset(
     }
 )
 LIST_FAULTS: Final = frozenset({"duplicate_rows", "lost_rows", "clamped_pages"})
+SKEWED_CLOCK: Final = "skewed_clock"
+"""The stand-in's clock is ``delay_s`` ahead, for the signature of one request; nothing where nobody signs."""
+FILE_FAULTS: Final = frozenset(
+    {"half_file", "late_file", "doubled_file", "resent_delivery", "lost_ack", "wrong_encoding"}
+)
+"""Of what is written into a folder; ``path`` is then ``/`` and the beginning of a table's or an order file's name."""
+FAULTS: Final = CALL_FAULTS | LIST_FAULTS | FILE_FAULTS | {SKEWED_CLOCK}
 CLAMPED_PAGE_SIZE: Final = 2
 DEFAULT_DELAY_S: Final = 0.2
 
@@ -47,6 +54,8 @@ class Fault:
     remaining: int
     delay_s: float
     after_work: bool
+    method: str = ""
+    """Only calls with this HTTP method; all when empty."""
     hits: int = 0
 
     def as_json(self) -> dict[str, object]:
@@ -58,6 +67,7 @@ class Fault:
             "hits": self.hits,
             "delay_s": self.delay_s,
             "after_work": self.after_work,
+            "method": self.method,
         }
 
 
@@ -95,10 +105,11 @@ class FaultBoard:
         """All faults, used up ones included, in the order they were switched on."""
         return [fault.as_json() for fault in self._faults]
 
-    def take(self, path: str, names: frozenset[str]) -> Fault | None:
-        """Use up one hit of the first fault of ``names`` that applies to ``path``."""
+    def take(self, path: str, names: frozenset[str], method: str = "") -> Fault | None:
+        """Use up one hit of the first fault of ``names`` that applies to ``path`` and ``method``."""
         for fault in self._faults:
-            if fault.name in names and fault.remaining != 0 and path.startswith(fault.path):
+            applies = path.startswith(fault.path) and fault.method in ("", method)
+            if applies and fault.name in names and fault.remaining != 0:
                 fault.hits += 1
                 fault.remaining -= fault.remaining > 0
                 return fault
@@ -147,7 +158,7 @@ class FaultMiddleware:
             await self._app(scope, receive, send)
             return
         body = await _read_body(receive)
-        fault = self._board.take(scope["path"], CALL_FAULTS)
+        fault = self._board.take(scope["path"], CALL_FAULTS, scope["method"])
         if fault is None:
             await _deliver(await self._work(scope, body), send)
         elif fault.name == "slow":
@@ -232,8 +243,8 @@ async def _deliver(answer: Answer, send: Send) -> None:
 
 def _fault_of(body: Row) -> Fault:
     name = text(body, "fault")
-    if name not in CALL_FAULTS | LIST_FAULTS:
-        raise BadRequest(f"fault must be one of {', '.join(sorted(CALL_FAULTS | LIST_FAULTS))}")
+    if name not in FAULTS:
+        raise BadRequest(f"fault must be one of {', '.join(sorted(FAULTS))}")
     times = integer(body, "times", least=-1) if "times" in body else 1
     delay_s = body.get("delay_s", DEFAULT_DELAY_S)
     if not isinstance(delay_s, int | float) or not 0 <= delay_s <= 3600:
@@ -241,8 +252,8 @@ def _fault_of(body: Row) -> Fault:
     after_work = body.get("after_work", False)
     if not isinstance(after_work, bool):
         raise BadRequest("after_work must be true or false")
-    path = optional_text(body, "path") or "/"
-    return Fault(name=name, path=path, remaining=times, delay_s=float(delay_s), after_work=after_work)
+    path, method = optional_text(body, "path") or "/", optional_text(body, "method", "GET|POST") or ""
+    return Fault(name=name, path=path, remaining=times, delay_s=float(delay_s), after_work=after_work, method=method)
 
 
 def fault_route(board: FaultBoard) -> Route:

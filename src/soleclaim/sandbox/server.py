@@ -11,9 +11,17 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from soleclaim.sandbox import ccer, gec
+from soleclaim.sandbox import ccer, energyuse, ets, gec, greenpower, local
+from soleclaim.sandbox.stand_in import StandIn
 
-KINDS: Final[dict[str, Callable[[Path], Starlette]]] = {"ccer": ccer.create_app, "gec": gec.create_app}
+KINDS: Final[dict[str, Callable[[StandIn], Starlette]]] = {
+    "ccer": ccer.create_app,
+    "energyuse": energyuse.create_app,
+    "ets": ets.create_app,
+    "gec": gec.create_app,
+    "greenpower": greenpower.create_app,
+    "local": local.create_app,
+}
 """The stand-ins there are, by the name used on the command line."""
 
 START_LIMIT_S: Final = 20.0
@@ -32,13 +40,13 @@ class _AnnouncingServer(uvicorn.Server):
             self._on_ready()
 
 
-def _server(kind: str, database: Path, listener: socket.socket, on_ready: Callable[[str], None]) -> uvicorn.Server:
+def _server(kind: str, stand_in: StandIn, listener: socket.socket, on_ready: Callable[[str], None]) -> uvicorn.Server:
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(sorted(KINDS))}, not {kind!r}")
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     config = uvicorn.Config(
-        KINDS[kind](database),
+        KINDS[kind](stand_in),
         http="h11",
         ws="none",
         lifespan="on",
@@ -60,7 +68,7 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(kind: str, database: Path, host: str, port: int) -> None:
+def serve(kind: str, stand_in: StandIn, host: str, port: int) -> None:
     """Run the stand-in ``kind`` until SIGTERM or SIGINT; port 0 takes a free one.
 
     Prints ``listening on http://HOST:PORT`` once it accepts connections.
@@ -70,12 +78,15 @@ def serve(kind: str, database: Path, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     with contextlib.closing(_listener(host, port)) as listener:
-        _server(kind, database, listener, lambda url: print(f"listening on {url}", flush=True)).run([listener])
+        _server(kind, stand_in, listener, lambda url: print(f"listening on {url}", flush=True)).run([listener])
 
 
 @contextlib.contextmanager
-def running(kind: str, database: Path) -> Iterator[str]:
-    """The stand-in ``kind`` in a thread of its own on a free loopback port; yields its base URL."""
+def running(kind: str, stand_in: StandIn | Path) -> Iterator[str]:
+    """The stand-in ``kind`` in a thread of its own on a free loopback port; yields its base URL.
+
+    A path stands for its database alone.
+    """
     ready = threading.Event()
     url = ""
 
@@ -85,7 +96,8 @@ def running(kind: str, database: Path) -> Iterator[str]:
         ready.set()
 
     with contextlib.closing(_listener("127.0.0.1", 0)) as listener:
-        server = _server(kind, database, listener, on_ready)
+        given = StandIn(stand_in) if isinstance(stand_in, Path) else stand_in
+        server = _server(kind, given, listener, on_ready)
         thread = threading.Thread(target=server.run, args=([listener],), name=f"sandbox-{kind}")
         thread.start()
         try:

@@ -5,32 +5,34 @@ from typing import Final
 
 import grpc
 
-from soleclaim.api.common.v1 import types_pb2
 from soleclaim.api.lookup.v1 import activity_service_pb2 as pb2
 from soleclaim.api.lookup.v1 import activity_service_pb2_grpc as pb2_grpc
 from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
 from soleclaim.api.lookup.v1 import outcome_service_pb2_grpc as outcome_pb2_grpc
-from soleclaim.core.activity_id import ActivityKey, activity_key
+from soleclaim.core.activity_id import ActivityId, ActivityKey, activity_key
 from soleclaim.core.errors import DomainError, Reason
-from soleclaim.core.identity import Caller
+from soleclaim.core.identity import Caller, Role
 from soleclaim.identity.matching import Ranked
 from soleclaim.identity.schemes import fault_of
 from soleclaim.lookup.domain import Activity, Outcome, OutcomeRecord, ProjectRegistration
 from soleclaim.lookup.grpc.convert import (
-    BASE_UNITS,
+    fill_summary,
+    outcome_position,
     parse_outcome,
+    parse_outcome_key,
+    parse_outcome_position,
     parse_registration,
     parse_sought,
     to_activity,
     to_outcome,
 )
 from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
-from soleclaim.lookup.grpc.pages import page_size
 from soleclaim.lookup.ports import LookupStore, Reader, Transaction
 from soleclaim.lookup.service import activities, outcomes
 from soleclaim.lookup.service.likeness import find
 from soleclaim.policy.bundle import Bundle
-from soleclaim.rpc.caller import Context, require_registry
+from soleclaim.rpc.caller import Context, caller_of, require_registry
+from soleclaim.rpc.pages import page_size
 from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
 
 SERVICE: Final = "soleclaim.api.lookup.v1.ActivityService"
@@ -74,22 +76,16 @@ class ActivityServicer(pb2_grpc.ActivityServiceServicer):
 
     async def GetActivity(self, request: pb2.GetActivityRequest, context: Context) -> pb2.Activity:
         """See the proto."""
-        faults = Faults()
+        caller, faults = caller_of(context), Faults()
         activity_id = faults.activity("name", request.name)
+        faults.enum("view", request.view, pb2.ActivityView, required=False)
         faults.raise_if_any()
-        if activity_id is None:
-            raise AssertionError("no id and no fault")
-        key = activity_key(activity_id)
         async with self._store.reading() as reader:
-            survivor = await reader.survivor_of(key)
-            found = await reader.activities([key, survivor])
-        if key not in found or found[key].activity_id != activity_id:
-            raise DomainError(Reason.ACTIVITY_UNKNOWN, what=request.name)
-        return to_activity(found[survivor])
+            return await _shown(reader, await _known(reader, activity_id), request.view, caller)
 
     async def ResolveActivity(self, request: pb2.ResolveActivityRequest, context: Context) -> pb2.Activity:
         """See the proto."""
-        faults = Faults()
+        caller, faults = caller_of(context), Faults()
         if request.WhichOneof("key") is None:
             faults.add("key", "is missing; give native_project or identifier")
         if request.HasField("identifier"):
@@ -99,13 +95,13 @@ class ActivityServicer(pb2_grpc.ActivityServiceServicer):
         if request.HasField("native_project"):
             faults.code("native_project.registry", request.native_project.registry)
             faults.text("native_project.native_project_id", request.native_project.native_project_id, max_length=128)
+        faults.enum("view", request.view, pb2.ActivityView, required=False)
         faults.raise_if_any()
         async with self._store.reading() as reader:
             key, what = await _resolve(reader, request)
-            found = await reader.activities([key]) if key is not None else {}
-        if key is None:
-            raise DomainError(Reason.ACTIVITY_UNKNOWN, what=what)
-        return to_activity(found[key])
+            if key is None:
+                raise DomainError(Reason.ACTIVITY_UNKNOWN, what=what)
+            return await _shown(reader, (await reader.activities([key]))[key], request.view, caller)
 
     async def FindActivities(self, request: pb2.FindActivitiesRequest, context: Context) -> pb2.FindActivitiesResponse:
         """See the proto."""
@@ -143,6 +139,29 @@ async def _candidates(reader: Reader, found: Sequence[Ranked[ActivityKey]]) -> l
         )
         for each in found
     ]
+
+
+async def _known(reader: Reader, activity_id: ActivityId | None) -> Activity:
+    """The activity of an id, or the one that it was merged into."""
+    if activity_id is None:
+        raise AssertionError("no id and no fault")
+    key = activity_key(activity_id)
+    survivor = await reader.survivor_of(key)
+    found = await reader.activities([key, survivor])
+    if key not in found or found[key].activity_id != activity_id:
+        raise DomainError(Reason.ACTIVITY_UNKNOWN, what=f"activities/{activity_id}")
+    return found[survivor]
+
+
+async def _shown(reader: Reader, activity: Activity, view: pb2.ActivityView.ValueType, caller: Caller) -> pb2.Activity:
+    """As much as is asked for, within what the caller may see."""
+    message = to_activity(activity)
+    if view == pb2.ACTIVITY_VIEW_FULL:
+        takes_part = any(registry == caller.code for registry, _ in activity.native_projects)
+        fill_summary(
+            message, await reader.summary(activity.key), with_units=caller.role is not Role.REGISTRY or takes_part
+        )
+    return message
 
 
 async def _resolve(reader: Reader, request: pb2.ResolveActivityRequest) -> tuple[ActivityKey | None, str]:
@@ -195,22 +214,39 @@ class OutcomeServicer(outcome_pb2_grpc.OutcomeServiceServicer):
     async def GetOutcome(self, request: outcome_pb2.GetOutcomeRequest, context: Context) -> outcome_pb2.Outcome:
         """See the proto."""
         faults = Faults()
-        activity_id = faults.activity("activity", request.activity)
-        period = faults.period("period", request.HasField("period"), request.period)
-        faults.enum("base_unit", request.base_unit, types_pb2.BaseUnit)
+        wanted = parse_outcome_key(request, faults)
         faults.raise_if_any()
-        if activity_id is None or period is None:
+        if wanted is None:
             raise AssertionError("no value and no fault")
-        key = activity_key(activity_id)
+        key = activity_key(wanted.activity_id)
         async with self._store.reading() as reader:
-            spot = (await reader.survivor_of(key), period, BASE_UNITS[request.base_unit])
+            spot = (await reader.survivor_of(key), wanted.period, wanted.base_unit)
             found = (await reader.outcomes([spot])).get(spot)
         # An alias names its survivor's outcomes; of any other the whole id must be right.
-        if found is None or (spot[0] == key and found.record.activity_id != activity_id):
+        if found is None or (spot[0] == key and found.record.activity_id != wanted.activity_id):
             raise DomainError(
                 Reason.OUTCOME_UNKNOWN,
-                activity=request.activity,
-                period=period,
-                base_unit=BASE_UNITS[request.base_unit],
+                activity=f"activities/{wanted.activity_id}",
+                period=wanted.period,
+                base_unit=wanted.base_unit,
             )
         return to_outcome(found)
+
+    async def ListOutcomes(
+        self, request: outcome_pb2.ListOutcomesRequest, context: Context
+    ) -> outcome_pb2.ListOutcomesResponse:
+        """See the proto."""
+        faults = Faults()
+        limit = page_size(request.page_size, faults)
+        query = query_hash(request)
+        after = parse_outcome_position("page_token", request.page_token, query, faults)
+        activity_id = faults.activity("activity", request.activity)
+        period = faults.period("period", request.HasField("period"), request.period, required=False)
+        faults.raise_if_any()
+        async with self._store.reading() as reader:
+            activity = await _known(reader, activity_id)
+            rows = await reader.list_outcomes(activity.key, period=period, after=after, limit=limit)
+        return outcome_pb2.ListOutcomesResponse(
+            outcomes=[to_outcome(each) for each in rows],
+            next_page_token=encode_page_token(query, *outcome_position(rows[-1])) if len(rows) == limit else "",
+        )

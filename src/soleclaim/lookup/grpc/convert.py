@@ -12,8 +12,11 @@ from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb2
 from soleclaim.api.lookup.v1 import event_service_pb2 as event_pb2
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb2
 from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb2
-from soleclaim.core.activity_id import activity_key, make_activity_id
+from soleclaim.core.activity_id import ActivityId, activity_key, make_activity_id
 from soleclaim.core.identity import Caller
+from soleclaim.core.instants import to_instant, to_us
+from soleclaim.core.outcome_id import OutcomeId, OutcomeIdError, outcome_name, parse_outcome_id
+from soleclaim.core.period import Period
 from soleclaim.core.serials import MAX_SERIAL, UnitBlock, first_overlap, total
 from soleclaim.identity.record import Description
 from soleclaim.identity.schemes import fault_of
@@ -35,6 +38,7 @@ from soleclaim.lookup.domain import (
     OutcomeRecord,
     ProjectRegistration,
     Slice,
+    Summary,
     Token,
 )
 from soleclaim.policy.bundle import Bundle, Declaration
@@ -56,7 +60,7 @@ BASE_UNITS: Final = {
     types_pb2.BASE_UNIT_KGCO2E: "kgCO2e",
     types_pb2.BASE_UNIT_KGCE: "kgce",
 }
-_BASE_UNIT_NUMBERS: Final = {text: number for number, text in BASE_UNITS.items()}
+BASE_UNIT_NUMBERS: Final = {text: number for number, text in BASE_UNITS.items()}
 
 
 def parse_registry(field: str, registry: str, bundle: Bundle, faults: Faults) -> str:
@@ -79,7 +83,7 @@ def parse_registration(
     if activity_type != activity_type.lower():
         faults.add("activity_type", "must be lower case, for example wind, solar, hydro")
     is_described = message.HasField("description")
-    identifiers = _parse_identifiers(message.identifiers, faults)
+    identifiers = parse_identifiers(message.identifiers, faults)
     if not identifiers and not is_described:
         faults.add(
             "identifiers",
@@ -111,10 +115,13 @@ def _parse_country(country: str, faults: Faults) -> str:
     return country
 
 
-def _parse_identifiers(messages: Sequence[types_pb2.Identifier], faults: Faults) -> tuple[Identifier, ...]:
-    if len(messages) > MAX_IDENTIFIERS:
-        faults.add("identifiers", f"holds {len(messages)} identifiers; at most {MAX_IDENTIFIERS} are allowed")
-    identifiers = tuple((each.scheme, each.value) for each in messages[:MAX_IDENTIFIERS])
+def parse_identifiers(
+    messages: Sequence[types_pb2.Identifier], faults: Faults, *, at_most: int = MAX_IDENTIFIERS
+) -> tuple[Identifier, ...]:
+    """Strong identifiers, each of the shape of its scheme."""
+    if len(messages) > at_most:
+        faults.add("identifiers", f"holds {len(messages)} identifiers; at most {at_most} are allowed")
+    identifiers = tuple((each.scheme, each.value) for each in messages[:at_most])
     for i, (scheme, value) in enumerate(identifiers):
         fault = fault_of(scheme, value)
         if fault:
@@ -132,7 +139,7 @@ def parse_sought(message: activity_pb2.FindActivitiesRequest, faults: Faults) ->
         faults.text("display_name", message.display_name, max_length=256, required=False),
         message.activity_type,
         _parse_country(message.country, faults),
-        _parse_identifiers(message.identifiers, faults),
+        parse_identifiers(message.identifiers, faults),
         faults,
     )
     if not (description.name or description.name_local or description.identifiers):
@@ -187,6 +194,46 @@ def parse_outcome(message: outcome_pb2.RecordOutcomeRequest, bundle: Bundle, fau
         return None
     base_unit = BASE_UNITS[message.base_unit]
     return OutcomeRecord(registry, activity_id, activity_key(activity_id), period, base_unit, quantity)
+
+
+def parse_outcome_key(message: outcome_pb2.GetOutcomeRequest, faults: Faults) -> OutcomeId | None:
+    """Which outcome is asked for, by its name or by what the name is made of; ``None`` when it has faults."""
+    if not message.name:
+        activity_id = faults.activity("activity", message.activity)
+        period = faults.period("period", message.HasField("period"), message.period)
+        faults.enum("base_unit", message.base_unit, types_pb2.BaseUnit)
+        if activity_id is None or period is None or message.base_unit not in BASE_UNITS:
+            return None
+        return OutcomeId(activity_id, BASE_UNITS[message.base_unit], period)
+    if message.activity or message.HasField("period") or message.base_unit:
+        faults.add("name", "names the outcome by itself; leave activity, period and base_unit out")
+    try:
+        wanted = parse_outcome_id(message.name)
+    except OutcomeIdError as error:
+        faults.add("name", str(error))
+        return None
+    if outcome_name(wanted) != message.name:
+        faults.add("name", "must be activities/{activity_id}/outcomes/{outcome}, the id in capitals without spaces")
+    return wanted
+
+
+def outcome_position(outcome: Outcome) -> tuple[int, ...]:
+    """The place of an outcome in the list of its activity's, for a page token."""
+    record = outcome.record
+    return BASE_UNIT_NUMBERS[record.base_unit], to_us(record.period.start), to_us(record.period.end)
+
+
+def parse_outcome_position(field: str, token: str, query: str, faults: Faults) -> tuple[str, Period] | None:
+    """The place that a page token names; ``None``: the first page, or a fault."""
+    position = faults.page_position(field, token, query, 3)
+    if position is None:
+        return None
+    base_unit, start_us, end_us = position
+    try:
+        return BASE_UNITS[base_unit], Period(to_instant(start_us), to_instant(end_us))  # type: ignore[index]  # a number
+    except (KeyError, ValueError, OverflowError):
+        faults.add(field, "is no page token; pass the next_page_token of the response before, unchanged")
+        return None
 
 
 def parse_lock_request(
@@ -268,11 +315,16 @@ def parse_commitment(message: lock_pb2.CommitIssuanceRequest, caller: Caller, fa
     """A native issuance to commit."""
     grant = parse_grant(message, caller, faults)
     native_issuance_id = faults.text("native_issuance_id", message.native_issuance_id, max_length=128)
-    if not 1 <= len(message.blocks) <= MAX_BLOCKS:
-        faults.add("blocks", f"must hold 1 to {MAX_BLOCKS} serial ranges")
+    return Commitment(grant, native_issuance_id, parse_blocks(message.blocks, faults, minimum=1))
+
+
+def parse_blocks(messages: Sequence[types_pb2.UnitBlock], faults: Faults, *, minimum: int) -> tuple[UnitBlock, ...]:
+    """Serial ranges, none sharing a serial, of as many units as a grant has at most."""
+    if not minimum <= len(messages) <= MAX_BLOCKS:
+        faults.add("blocks", f"must hold {minimum} to {MAX_BLOCKS} serial ranges")
     blocks = [
         block
-        for i, each in enumerate(message.blocks[:MAX_BLOCKS])
+        for i, each in enumerate(messages[:MAX_BLOCKS])
         if (block := _parse_block(f"blocks[{i}]", each, faults)) is not None
     ]
     overlap = first_overlap(blocks) if len(blocks) > 1 else None
@@ -282,7 +334,7 @@ def parse_commitment(message: lock_pb2.CommitIssuanceRequest, caller: Caller, fa
     elif (units := total(blocks)) > MAX_UNITS:
         # Above int64 the store could not even compare it with the grant.
         faults.add("blocks", f"hold {units} units; a grant has at most {MAX_UNITS}")
-    return Commitment(grant, native_issuance_id, tuple(blocks))
+    return tuple(blocks)
 
 
 def _parse_block(field: str, message: types_pb2.UnitBlock, faults: Faults) -> UnitBlock | None:
@@ -305,6 +357,11 @@ def parse_abortion(message: lock_pb2.AbortIssuanceRequest, caller: Caller, fault
     return Abortion(grant, Evidence(EvidenceKind(kind) if known else EvidenceKind.NEVER_SENT, detail))
 
 
+def activity_name(activity_id: ActivityId | None) -> str:
+    """``activities/{activity_id}``; empty where there is none."""
+    return "" if activity_id is None else f"activities/{activity_id}"
+
+
 def to_activity(activity: Activity) -> activity_pb2.Activity:
     """On the wire."""
     return activity_pb2.Activity(
@@ -322,13 +379,55 @@ def to_activity(activity: Activity) -> activity_pb2.Activity:
     )
 
 
+def fill_summary(message: activity_pb2.Activity, summary: Summary, *, with_units: bool) -> None:
+    """What FULL view adds. ``with_units``: whether the caller may see how much was issued."""
+    message.wholes.extend(f"activities/{each}" for each in summary.wholes)
+    message.parts.extend(f"activities/{each}" for each in summary.parts)
+    message.aliases.extend(f"activities/{each}" for each in summary.aliases)
+    message.measured_totals.extend(
+        activity_pb2.MeasuredTotal(
+            base_unit=BASE_UNIT_NUMBERS[each.base_unit],
+            quantity=min(each.quantity, MAX_INT64),
+            span=to_interval(each.span),
+            outcome_count=each.counted,
+            overlapping_count=each.overlapping,
+        )
+        for each in summary.measured
+    )
+    message.issued_totals.extend(
+        activity_pb2.IssuedTotal(
+            registry=each.registry,
+            instrument=each.instrument,
+            units=min(each.units, MAX_INT64) if with_units else None,
+            span=to_interval(each.span),
+        )
+        for each in summary.issued
+    )
+
+
+def to_plant(description: Description) -> activity_pb2.PlantDescription:
+    """What is known of a plant, on the wire."""
+    message = activity_pb2.PlantDescription(
+        name_local=description.name_local,
+        owner=description.owner,
+        owner_local=description.owner_local,
+        capacity_kw=round((description.capacity_mw or 0) * 1000),
+        commissioning_year=description.commissioning_year or 0,
+        region=description.region,
+    )
+    if description.latitude is not None and description.longitude is not None:
+        message.position.latitude, message.position.longitude = description.latitude, description.longitude
+    return message
+
+
 def to_outcome(outcome: Outcome) -> outcome_pb2.Outcome:
     """On the wire."""
     record = outcome.record
     return outcome_pb2.Outcome(
+        name=outcome_name(OutcomeId(record.activity_id, record.base_unit, record.period)),
         activity=f"activities/{record.activity_id}",
         period=to_interval(record.period),
-        base_unit=_BASE_UNIT_NUMBERS[record.base_unit],
+        base_unit=BASE_UNIT_NUMBERS[record.base_unit],
         quantity=record.quantity,
         registry=record.registry,
         update_time=to_timestamp(outcome.update_time),

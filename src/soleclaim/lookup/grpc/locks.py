@@ -10,8 +10,9 @@ from soleclaim.api.lookup.v1 import issuance_lock_service_pb2_grpc as pb2_grpc
 from soleclaim.core.activity_id import activity_key
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.identity import Caller, Role
-from soleclaim.lookup.domain import Abortion, Commitment, GrantRef, Lock, LockRequest, LockState
+from soleclaim.lookup.domain import Abortion, Commitment, GrantRef, Lock, LockId, LockRequest, LockState
 from soleclaim.lookup.grpc.convert import (
+    LOCK_PREFIX,
     fill_changed_lock,
     parse_abortion,
     parse_commitment,
@@ -21,12 +22,12 @@ from soleclaim.lookup.grpc.convert import (
     to_lock,
 )
 from soleclaim.lookup.grpc.mutation import Mutation, run_batch, run_single
-from soleclaim.lookup.grpc.pages import fitting, page_size
 from soleclaim.lookup.ports import LookupStore, Transaction
 from soleclaim.lookup.service import locks
 from soleclaim.policy.bundle import Bundle
-from soleclaim.rpc.caller import Context, caller_of, require_registry
-from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
+from soleclaim.rpc.caller import Context, caller_of, own_registry, require_registry
+from soleclaim.rpc.pages import MAX_PAGE, fitting, page_asked
+from soleclaim.rpc.parse import Faults
 from soleclaim.rpc.status import to_status
 
 SERVICE: Final = "soleclaim.api.lookup.v1.IssuanceLockService"
@@ -151,47 +152,58 @@ class IssuanceLockServicer(pb2_grpc.IssuanceLockServiceServicer):
         caller, faults = caller_of(context), Faults()
         lock_id = parse_lock_name("name", request.name, faults)
         faults.raise_if_any()
+        (lock,) = await self._get([lock_id], caller)
+        return lock
+
+    async def BatchGetIssuanceLocks(
+        self, request: pb2.BatchGetIssuanceLocksRequest, context: Context
+    ) -> pb2.BatchGetIssuanceLocksResponse:
+        """See the proto."""
+        caller, faults = caller_of(context), Faults()
+        faults.number("names.size", len(request.names), minimum=1, maximum=MAX_PAGE)
+        lock_ids = [
+            parse_lock_name(f"names[{index}]", name, faults) for index, name in enumerate(request.names[:MAX_PAGE])
+        ]
+        faults.raise_if_any()
+        return pb2.BatchGetIssuanceLocksResponse(issuance_locks=fitting(await self._get(lock_ids, caller)))
+
+    async def _get(self, lock_ids: Sequence[LockId], caller: Caller) -> list[pb2.IssuanceLock]:
+        """The locks, all of them there and the caller's to see."""
         async with self._store.reading() as reader:
-            lock = await reader.lock(lock_id)
-            issuances = (await reader.issuances([lock_id])).get(lock_id, [])
-        if caller.role is Role.REGISTRY and (lock is None or lock.registry != caller.code):
-            # The same answer for another's lock and for none, so that nothing is revealed.
-            raise DomainError(Reason.LOCK_NOT_YOURS, lock=request.name)
-        if lock is None:
-            raise DomainError(Reason.LOCK_UNKNOWN, lock=request.name)
-        return to_lock(lock, issuances)
+            found = await reader.locks(lock_ids)
+            issuances = await reader.issuances(lock_ids)
+        for lock_id in lock_ids:
+            lock, name = found.get(lock_id), f"{LOCK_PREFIX}{lock_id}"
+            if caller.role is Role.REGISTRY and (lock is None or lock.registry != caller.code):
+                # The same answer for another's lock and for none, so that nothing is revealed.
+                raise DomainError(Reason.LOCK_NOT_YOURS, lock=name)
+            if lock is None:
+                raise DomainError(Reason.LOCK_UNKNOWN, lock=name)
+        return [to_lock(found[lock_id], issuances.get(lock_id, [])) for lock_id in lock_ids]
 
     async def ListIssuanceLocks(
         self, request: pb2.ListIssuanceLocksRequest, context: Context
     ) -> pb2.ListIssuanceLocksResponse:
         """See the proto."""
         caller, faults = caller_of(context), Faults()
-        limit = page_size(request.page_size, faults)
-        query = query_hash(request)
-        after = faults.page_token("page_token", request.page_token, query)
+        asked = page_asked(request, faults)
         activity_id = faults.activity("activity", request.activity) if request.activity else None
         period = faults.period("period", request.HasField("period"), request.period, required=False)
         faults.enum("state", request.state, pb2.IssuanceLockState, required=False)
         if request.registry:
             faults.code("registry", request.registry)
         faults.raise_if_any()
-        registry = request.registry or None
-        if caller.role is Role.REGISTRY:
-            require_registry(caller, registry or caller.code)
-            registry = caller.code
+        registry = own_registry(caller, request.registry)
         async with self._store.reading() as reader:
             rows = await reader.list_locks(
                 activity_key=await reader.survivor_of(activity_key(activity_id)) if activity_id else None,
                 registry=registry,
                 state=LockState(request.state) if request.state else None,
                 period=period,
-                after=after or 0,
-                limit=limit,
+                after=asked.after,
+                limit=asked.limit,
             )
             issuances = await reader.issuances([each.lock_id for each in rows])
-        page = fitting([to_lock(each, issuances.get(each.lock_id, [])) for each in rows])
-        is_last = len(page) == len(rows) < limit
-        return pb2.ListIssuanceLocksResponse(
-            issuance_locks=page,
-            next_page_token="" if is_last else encode_page_token(query, rows[len(page) - 1].lock_id),
-        )
+        messages = [to_lock(each, issuances.get(each.lock_id, [])) for each in rows]
+        page, next_page_token = asked.cut(messages, rows, lambda each: each.lock_id)
+        return pb2.ListIssuanceLocksResponse(issuance_locks=page, next_page_token=next_page_token)

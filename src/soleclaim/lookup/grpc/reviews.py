@@ -1,7 +1,7 @@
 """ReviewService."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import grpc
 
@@ -20,37 +20,51 @@ from soleclaim.lookup.domain import (
     ReviewEvidence,
     ReviewState,
 )
-from soleclaim.lookup.grpc.convert import parse_numbered_name, to_activity
+from soleclaim.lookup.grpc.convert import parse_numbered_name, to_activity, to_plant
+from soleclaim.lookup.grpc.described import fill_projects, map_uri
 from soleclaim.lookup.grpc.mutation import Mutation, run_single
-from soleclaim.lookup.grpc.pages import fitting, page_size
+from soleclaim.lookup.grpc.splits import SplitMethods
+from soleclaim.lookup.grpc.words import MAX_TEXT, Word, parse_word
 from soleclaim.lookup.ports import LookupStore, Transaction
 from soleclaim.lookup.service import reviews
 from soleclaim.lookup.service.reviews import ReviewFile
 from soleclaim.policy.bundle import Bundle
-from soleclaim.rpc.caller import Context, caller_of, require_registry
-from soleclaim.rpc.parse import Faults, encode_page_token, query_hash, to_timestamp
+from soleclaim.rpc.caller import Context, caller_of, own_registry
+from soleclaim.rpc.pages import page_asked
+from soleclaim.rpc.parse import Faults, to_timestamp
 
 SERVICE: Final = "soleclaim.api.lookup.v1.ReviewService"
 PREFIX: Final = "reviewCases/"
-MAX_TEXT: Final = 1024
-"""Characters of a reason and of a question."""
+MAX_EVIDENCE: Final = 100
+"""Registrations shown with a case: a registry may send any number, and a message has its limit."""
 
+_BY_OTHER_METHODS: Final = {
+    pb2.REVIEW_DECISION_KIND_CONFIRM: "must not be CONFIRM; call ConfirmReviewDecision to confirm a proposal",
+    pb2.REVIEW_DECISION_KIND_REOPEN: "must not be REOPEN; call ReopenReviewCase to take a decision back",
+}
 _NAMES_ACTIVITY: Final = (pb2.REVIEW_DECISION_KIND_SAME, pb2.REVIEW_DECISION_KIND_PART_OF)
 
 
-class ReviewServicer(pb2_grpc.ReviewServiceServicer):
-    """Review cases on the wire."""
+class ReviewServicer(SplitMethods, pb2_grpc.ReviewServiceServicer):
+    """Review cases, and splits of activities, on the wire."""
 
     def __init__(self, store: LookupStore, bundle: Bundle) -> None:
+        super().__init__(store, bundle)
         self._store = store
 
         async def decide(transaction: Transaction, decisions: list[Decision]) -> Sequence[ReviewFile | DomainError]:
             return [await reviews.decide(transaction, bundle, each) for each in decisions]
 
-        async def confirm(transaction: Transaction, wanted: list[Confirmation]) -> Sequence[ReviewFile | DomainError]:
+        async def confirm(transaction: Transaction, words: list[Word]) -> Sequence[ReviewFile | DomainError]:
             return [
-                await reviews.confirm(transaction, bundle, each.case_id, reason=each.reason, decider=each.decider)
-                for each in wanted
+                await reviews.confirm(transaction, bundle, case_id, reason=reason, decider=speaker)
+                for case_id, reason, speaker in words
+            ]
+
+        async def reopen(transaction: Transaction, words: list[Word]) -> Sequence[ReviewFile | DomainError]:
+            return [
+                await reviews.reopen(transaction, case_id, reason=reason, decider=speaker)
+                for case_id, reason, speaker in words
             ]
 
         def fill(result: pb2.ReviewCaseResult, file: ReviewFile) -> None:
@@ -59,8 +73,11 @@ class ReviewServicer(pb2_grpc.ReviewServiceServicer):
         self._decide: Mutation[Decision, ReviewFile] = Mutation(
             "DecideReviewCase", parse_decision, decide, fill, pb2.ReviewCaseResults
         )
-        self._confirm: Mutation[Confirmation, ReviewFile] = Mutation(
-            "ConfirmReviewDecision", parse_confirmation, confirm, fill, pb2.ReviewCaseResults
+        self._confirm: Mutation[Word, ReviewFile] = Mutation(
+            "ConfirmReviewDecision", parse_word(PREFIX), confirm, fill, pb2.ReviewCaseResults
+        )
+        self._reopen: Mutation[Word, ReviewFile] = Mutation(
+            "ReopenReviewCase", parse_word(PREFIX), reopen, fill, pb2.ReviewCaseResults
         )
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -79,6 +96,11 @@ class ReviewServicer(pb2_grpc.ReviewServiceServicer):
         result: pb2.ReviewCaseResult = await run_single(self._store, self._confirm, request, context)
         return result.review_case
 
+    async def ReopenReviewCase(self, request: pb2.ReopenReviewCaseRequest, context: Context) -> pb2.ReviewCase:
+        """See the proto."""
+        result: pb2.ReviewCaseResult = await run_single(self._store, self._reopen, request, context)
+        return result.review_case
+
     async def GetReviewCase(self, request: pb2.GetReviewCaseRequest, context: Context) -> pb2.ReviewCase:
         """See the proto."""
         caller, faults = caller_of(context), Faults()
@@ -90,38 +112,33 @@ class ReviewServicer(pb2_grpc.ReviewServiceServicer):
             if case is None or (caller.role is Role.REGISTRY and case.registration.registry != caller.code):
                 raise DomainError(Reason.REVIEW_CASE_UNKNOWN, case=request.name)
             file = await reviews.read(reader, case)
-        return as_seen_by(caller, to_review_case(file))
+            described = await reader.descriptions_of([likeness.key for likeness, _ in file.candidates])
+        message = to_review_case(file)
+        fill_projects(message, file, described)
+        return as_seen_by(caller, message)
 
     async def ListReviewCases(
         self, request: pb2.ListReviewCasesRequest, context: Context
     ) -> pb2.ListReviewCasesResponse:
         """See the proto."""
         caller, faults = caller_of(context), Faults()
-        limit = page_size(request.page_size, faults)
-        query = query_hash(request)
-        after = faults.page_token("page_token", request.page_token, query)
+        asked = page_asked(request, faults)
         faults.enum("state", request.state, pb2.ReviewCaseState, required=False)
         if request.registry:
             faults.code("registry", request.registry)
         faults.raise_if_any()
-        registry = request.registry or None
-        if caller.role is Role.REGISTRY:
-            require_registry(caller, registry or caller.code)
-            registry = caller.code
+        registry = own_registry(caller, request.registry)
         async with self._store.reading() as reader:
             cases = await reader.list_review_cases(
                 registry=registry,
                 state=ReviewState(request.state) if request.state else None,
-                after=after or 0,
-                limit=limit,
+                after=asked.after,
+                limit=asked.limit,
             )
             files = await reviews.read_all(reader, cases)
-        page = fitting([as_seen_by(caller, to_review_case(each)) for each in files])
-        is_last = len(page) == len(cases) < limit
-        return pb2.ListReviewCasesResponse(
-            review_cases=page,
-            next_page_token="" if is_last else encode_page_token(query, cases[len(page) - 1].case_id),
-        )
+        messages = [as_seen_by(caller, to_review_case(each)) for each in files]
+        page, next_page_token = asked.cut(messages, cases, lambda each: each.case_id)
+        return pb2.ListReviewCasesResponse(review_cases=page, next_page_token=next_page_token)
 
 
 def parse_case_name(field: str, name: str, faults: Faults) -> int:
@@ -129,26 +146,12 @@ def parse_case_name(field: str, name: str, faults: Faults) -> int:
     return parse_numbered_name(field, name, PREFIX, faults)
 
 
-class Confirmation(NamedTuple):
-    """A second operator's word on a proposal."""
-
-    case_id: int
-    reason: str
-    decider: str
-
-
-def parse_confirmation(message: pb2.ConfirmReviewDecisionRequest, caller: Caller, faults: Faults) -> Confirmation:
-    """A confirmation by the caller."""
-    case_id = parse_case_name("name", message.name, faults)
-    return Confirmation(case_id, faults.text("reason", message.reason, max_length=MAX_TEXT), str(caller))
-
-
 def parse_decision(message: pb2.DecideReviewCaseRequest, caller: Caller, faults: Faults) -> Decision:
     """A decision of the caller."""
     case_id = parse_case_name("name", message.name, faults)
     kind = faults.enum("kind", message.kind, pb2.ReviewDecisionKind)
-    if kind == pb2.REVIEW_DECISION_KIND_CONFIRM:
-        faults.add("kind", "must not be CONFIRM; call ConfirmReviewDecision to confirm a proposal")
+    if kind in _BY_OTHER_METHODS:
+        faults.add("kind", _BY_OTHER_METHODS[kind])
     activity_id: ActivityId | None = None
     if kind in _NAMES_ACTIVITY:
         activity_id = faults.activity("activity", message.activity)
@@ -167,6 +170,9 @@ def parse_decision(message: pb2.DecideReviewCaseRequest, caller: Caller, faults:
         question=message.question,
         reason=message.reason,
         decider=str(caller),
+        seen=faults.instant("seen_update_time", message.seen_update_time)
+        if message.HasField("seen_update_time")
+        else None,
     )
 
 
@@ -198,7 +204,7 @@ def to_review_case(file: ReviewFile) -> pb2.ReviewCase:
         decisions=[_to_decision(each, file.named) for each in file.decisions],
         activity=_activity_name(case.stands_on, file.named),
         awaits_confirmation=case.awaits_confirmation,
-        evidence=[_to_evidence(each) for each in file.evidence],
+        evidence=[_to_evidence(each) for each in file.evidence[-MAX_EVIDENCE:]],
         create_time=to_timestamp(case.create_time),
         update_time=to_timestamp(case.update_time),
     )
@@ -209,6 +215,7 @@ def _activity_name(key: ActivityKey | None, named: dict[ActivityKey, ActivityId]
 
 
 def _to_registration(project: ProjectRegistration) -> pb2.ReviewedRegistration:
+    description = project.description
     return pb2.ReviewedRegistration(
         native_project=activity_pb2.NativeProjectRef(
             registry=project.registry, native_project_id=project.native_project_id
@@ -218,6 +225,8 @@ def _to_registration(project: ProjectRegistration) -> pb2.ReviewedRegistration:
         display_name=project.display_name,
         time_zone=project.time_zone,
         identifiers=[types_pb2.Identifier(scheme=scheme, value=value) for scheme, value in project.identifiers],
+        description=to_plant(description) if description else None,
+        map_uri=map_uri(description) if description else "",
     )
 
 

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final, TypeVar
 
 from soleclaim.core.activity_id import ActivityId, ActivityKey
 from soleclaim.core.errors import DomainError, Reason
+from soleclaim.core.instants import to_instant
 from soleclaim.core.serials import UnitBlock, total
 from soleclaim.lookup.domain import (
     Abortion,
@@ -19,6 +20,7 @@ from soleclaim.lookup.domain import (
     Obstacle,
 )
 from soleclaim.lookup.ports import Moved, Reader, SerialConflict, Standing, Transaction
+from soleclaim.lookup.service.boundaries import Inside, inside
 from soleclaim.lookup.service.measured import exceeding
 from soleclaim.policy.bundle import Bundle
 
@@ -26,7 +28,6 @@ RETRY_AFTER: Final = timedelta(seconds=5)
 """When to try again while another lock is under way."""
 
 _NO_STANDING: Final = (Reason.ACTIVITY_UNKNOWN, Reason.ACTIVITY_MERGED, Reason.ACTIVITY_NOT_REGISTERED)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T", GrantRef, Commitment, Abortion)
 
@@ -39,15 +40,23 @@ async def acquire(
     claims: dict[int, Claim] = {}
     earlier = _Earlier()
     await transaction.bar_outcome_changes()
-    standing = await transaction.standing(requests[0].registry, [each.activity_key for each in requests])
+    keys = [each.activity_key for each in requests]
+    standing = await transaction.standing(requests[0].registry, keys, covering=bundle.boundary_of)
+    refused = await inside(transaction, bundle, requests, standing)
     for i, request in enumerate(requests):
-        claim, faults = _claim(bundle, request, standing)
+        claim, faults = _claim(bundle, request, standing, refused.get(i, ()))
         if faults:
             answers[i] = faults[0]
         elif (other := earlier.contradicted_by(i, claim)) is not None:
             answers[i] = DomainError(Reason.CONTRADICTS_BATCH_ITEM, item=other)
         else:
             claims[i] = claim
+    contested = [i for i, one in claims.items() if standing[one.request.activity_key].disputed]
+    if contested:
+        for i, fault in zip(contested, await _disputed(transaction, [claims[i] for i in contested]), strict=True):
+            if fault is not None:
+                answers[i] = fault
+                del claims[i]
     bound = [i for i, one in claims.items() if one.request.carried_in or standing[one.request.activity_key].measured]
     if bound:
         for i, fault in zip(
@@ -65,9 +74,11 @@ async def acquire(
 
 async def dry_run(reader: Reader, bundle: Bundle, request: LockRequest) -> list[DomainError]:
     """Every reason for which ``acquire`` would refuse now; empty: it would grant."""
-    standing = await reader.standing(request.registry, [request.activity_key])
-    claim, reasons = _claim(bundle, request, standing)
+    standing = await reader.standing(request.registry, [request.activity_key], covering=bundle.boundary_of)
+    refused = await inside(reader, bundle, [request], standing)
+    claim, reasons = _claim(bundle, request, standing, refused.get(0, ()))
     if not reasons or reasons[0].reason not in _NO_STANDING:
+        reasons += [fault for fault in await _disputed(reader, [claim]) if fault is not None]
         reasons += [fault for fault in await exceeding(reader, [claim]) if fault is not None]
         (obstacles,) = await reader.obstacles([claim])
         if not _is_supplement(claim, obstacles):
@@ -77,16 +88,38 @@ async def dry_run(reader: Reader, bundle: Bundle, request: LockRequest) -> list[
     return reasons
 
 
+async def _disputed(reader: Reader, claims: Sequence[Claim]) -> list[DomainError | None]:
+    """For each claim the open dispute that bars it, if one does; supplements by who holds the lock are barred too."""
+    barring = await reader.disputes_barring(claims)
+    return [
+        DomainError(
+            Reason.OUTCOME_DISPUTED,
+            activity=f"activities/{claim.request.activity_id}",
+            period=claim.request.period,
+            dispute=f"disputes/{barring[i]}",
+        )
+        if i in barring
+        else None
+        for i, claim in enumerate(claims)
+    ]
+
+
 def _claim(
-    bundle: Bundle, request: LockRequest, standing: Mapping[ActivityKey, Standing]
+    bundle: Bundle,
+    request: LockRequest,
+    standing: Mapping[ActivityKey, Standing],
+    bounds: Sequence[Inside],
 ) -> tuple[Claim, list[DomainError]]:
     """The claim that a request makes, and every reason against it that needs no look at the locks."""
     instrument = bundle.instruments[request.instrument]
     claim = Claim(
-        request, bundle.attribute_numbers[request.instrument], instrument.base_unit, instrument.base_units_per_unit
+        request,
+        bundle.attribute_numbers[request.instrument],
+        instrument.base_unit,
+        instrument.base_units_per_unit,
+        instrument.measured,
     )
-    unmet = bundle.unmet_rules(request.declaration)
-    refusals = [DomainError(Reason.POLICY_REFUSED, rules=", ".join(unmet), bundle=bundle.version)] if unmet else []
+    refusals = _refused_by_policy(bundle, request, bounds)
     stands = standing.get(request.activity_key)
     fault = unknown_activity(request.registry, request.activity_id, stands)
     if fault is not None:
@@ -96,6 +129,21 @@ def _claim(
         activity = f"activities/{request.activity_id}"
         refusals.append(DomainError(Reason.IDENTITY_UNDER_REVIEW, activity=activity, case=stands.review_case))
     return claim, refusals
+
+
+def _refused_by_policy(bundle: Bundle, request: LockRequest, bounds: Sequence[Inside]) -> list[DomainError]:
+    """One refusal with every rule that is not met; for boundaries also whose, when and what, in the rules' order."""
+    rules = [*bundle.unmet_rules(request.declaration), *(each.rule for each in bounds)]
+    if not rules:
+        return []
+    variables = {"rules": ", ".join(rules), "bundle": bundle.version}
+    if bounds:
+        variables["registry"] = "; ".join(each.covering.registry for each in bounds)
+        variables["period"] = "; ".join(each.period for each in bounds)
+        variables["boundary"] = "; ".join(each.boundary for each in bounds)
+    if any(request.instrument in bundle.boundaries[each.rule].policy_override for each in bounds):
+        variables["policy_override"] = request.instrument
+    return [DomainError(Reason.POLICY_REFUSED, retry_after=None, **variables)]
 
 
 def unknown_activity(registry: str, activity_id: ActivityId, standing: Standing | None) -> DomainError | None:
@@ -143,7 +191,7 @@ def _is_supplement(claim: Claim, obstacles: Sequence[Obstacle]) -> bool:
 
 async def _is_supplemented(reader: Reader, obstacle: Obstacle) -> bool:
     """Whether a supplement waits to begin on an issued lock."""
-    now = _EPOCH + timedelta(microseconds=await reader.now_us())
+    now = to_instant(await reader.now_us())
     return obstacle.expire_time is not None and obstacle.expire_time > now
 
 

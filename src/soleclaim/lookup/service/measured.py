@@ -28,7 +28,8 @@ async def exceeding(
     changes.
     """
     spots = [(each.request.activity_key, each.request.period, each.base_unit) for each in claims]
-    measured = await reader.outcomes_overlapping(spots)
+    overlapping = await reader.outcomes_overlapping(spots)
+    measured = [found if claim.measured else [] for found, claim in zip(overlapping, claims, strict=True)]
     outcomes = [_exact(found, claim) for found, claim in zip(measured, claims, strict=True)]
     answers: list[DomainError | None] = [
         None if exact or not found else _other_period(claim, found[0])

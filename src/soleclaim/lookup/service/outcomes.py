@@ -64,7 +64,7 @@ async def _fault(
         # It may have passed a remainder on to a lock that does not touch it.
         (adjoining,) = await transaction.outcomes_touching([(record.activity_key, record.period, record.base_unit)])
     for code, row in bundle.instruments.items():
-        if row.base_unit != record.base_unit:
+        if row.base_unit != record.base_unit or not row.measured:
             continue
         series = Series(
             transaction, record.activity_key, record.base_unit, row.base_units_per_unit, code,

@@ -1,5 +1,6 @@
 """Deciding review cases: the waiting registration goes on by itself, its candidates are free (design section 5)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -7,6 +8,7 @@ from soleclaim.core.activity_id import ActivityId, ActivityKey, activity_key, ne
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.identity.strong import Identifier
 from soleclaim.lookup.domain import (
+    LIKENESS,
     Activity,
     Decision,
     DecisionKind,
@@ -16,8 +18,11 @@ from soleclaim.lookup.domain import (
     ReviewCase,
     ReviewEvidence,
     ReviewState,
+    ToldApart,
 )
 from soleclaim.lookup.ports import Reader, Transaction
+from soleclaim.lookup.service.history import apply_waiting
+from soleclaim.lookup.service.likeness import Alike
 from soleclaim.lookup.service.merging import look
 from soleclaim.policy.bundle import Bundle
 
@@ -66,12 +71,13 @@ async def read_all(reader: Reader, cases: list[ReviewCase]) -> list[ReviewFile]:
 
 
 async def decide(transaction: Transaction, bundle: Bundle, decision: Decision) -> ReviewFile | DomainError:
-    """Take a decision, or say why it cannot be taken; then nothing is changed."""
-    # Barred, decisions and openings come one after another, and no grant on a candidate is under way.
-    await transaction.bar_grants()
+    """Take a decision, or say why it cannot be taken; then nothing is changed, but what nobody saw is a candidate."""
+    await _bar(transaction)
     case = await _open_case(transaction, decision.case_id)
     if isinstance(case, DomainError):
         return case
+    if decision.seen is not None and decision.seen != case.update_time:
+        return DomainError(Reason.REVIEW_CASE_NEWER, case=_name(case.case_id), update_time=case.update_time.isoformat())
     named = activity_key(decision.activity_id) if decision.activity_id is not None else None
     if named is not None and not await _is_candidate(transaction, case, decision.activity_id):
         return DomainError(
@@ -90,14 +96,15 @@ async def decide(transaction: Transaction, bundle: Bundle, decision: Decision) -
         if fault is not None:
             return fault
     await transaction.record_decision(decision, named, proposed=proposed)
+    await _apply_history(transaction, bundle, case)
     return await _file(transaction, case)
 
 
 async def confirm(
     transaction: Transaction, bundle: Bundle, case_id: int, *, reason: str, decider: str
 ) -> ReviewFile | DomainError:
-    """As a second person, carry out the merge that a case waits with; or say why not, with nothing changed."""
-    await transaction.bar_grants()
+    """As a second person, carry out the merge that a case waits with; or say why not, with nothing merged."""
+    await _bar(transaction)
     case = await _open_case(transaction, case_id)
     if isinstance(case, DomainError):
         return case
@@ -121,7 +128,42 @@ async def confirm(
     await _join(transaction, case, named, merger)
     confirmation = Decision(case_id, DecisionKind.CONFIRM, activity_id, "", reason, decider)
     await transaction.record_decision(confirmation, named)
+    await _apply_history(transaction, bundle, case)
     return await _file(transaction, case)
+
+
+async def _apply_history(transaction: Transaction, bundle: Bundle, case: ReviewCase) -> None:
+    """What waited for the decision, if it closed the case."""
+    now = await transaction.review_case(case.case_id)
+    if now is not None and now.state is ReviewState.DECIDED:
+        project = case.registration
+        await apply_waiting(transaction, bundle, project.registry, project.native_project_id)
+
+
+async def reopen(transaction: Transaction, case_id: int, *, reason: str, decider: str) -> ReviewFile | DomainError:
+    """Take back the decision on a case: it is open again, and holds what it held and what its project got by that."""
+    await _bar(transaction)
+    case = await transaction.review_case(case_id)
+    if case is None:
+        return DomainError(Reason.REVIEW_CASE_UNKNOWN, case=_name(case_id))
+    if case.state is ReviewState.OPEN:
+        return DomainError(Reason.REVIEW_CASE_OPEN, case=_name(case_id))
+    last = (await transaction.review_decisions([case_id]))[case_id][-1]
+    if last.kind in (DecisionKind.SAME, DecisionKind.CONFIRM) and last.activity_key is not None:
+        joined = await transaction.survivor_of(last.activity_key)
+        if case.stands_on == joined and await transaction.same_stands(case_id, last.create_time):
+            return DomainError(
+                Reason.REVIEW_SAME_STANDS, case=_name(case_id), activity=await _activity_name(transaction, joined)
+            )
+    await transaction.hold_again(case_id, case.stands_on)
+    await transaction.record_decision(Decision(case_id, DecisionKind.REOPEN, None, "", reason, decider), None)
+    return await _file(transaction, case)
+
+
+async def _bar(transaction: Transaction) -> None:
+    """Decisions come one after another; no grant on a candidate, nor a joining by likeness to it, is under way."""
+    await transaction.bar_descriptions()
+    await transaction.bar_grants()
 
 
 async def _open_case(reader: Reader, case_id: int) -> ReviewCase | DomainError:
@@ -149,6 +191,31 @@ async def _is_candidate(reader: Reader, case: ReviewCase, activity_id: ActivityI
     return any(each.activity_id == activity_id for each in known.values())
 
 
+async def _changed(transaction: Transaction, case: ReviewCase) -> DomainError | None:
+    """Activities that came while the case waited go to it as new evidence: nobody has told the project from them yet.
+
+    The bars are down: what is not found here comes after the decision, and finds what that leaves.
+    """
+    project = case.registration
+    registered, owners, _ = await transaction.identity_of([project])
+    settled = (await transaction.settled([project])).get((project.registry, project.native_project_id), frozenset())
+    seen = {*registered.values(), *(each.key for each in case.candidates)}
+    owning = sorted({key for each, key in owners.items() if key not in seen and (each, key) not in settled})
+    own = next(iter(registered.values()), None)
+    seen |= {*owning, *await transaction.apart_from(project, own)}
+    alike = [each for each in await _alike(transaction, project, own) if each.key not in seen]
+    missed: list[ActivityKey | Likeness] = [*owning, *alike]
+    if not missed:
+        return None
+    await transaction.open_review(project, missed, "it may be another activity that no case of it named before")
+    names = [await _activity_name(transaction, key) for key in (*owning, *(each.key for each in alike))]
+    return DomainError(Reason.REVIEW_CASE_CHANGED, case=_name(case.case_id), activities=", ".join(names))
+
+
+async def _alike(reader: Reader, project: ProjectRegistration, own: ActivityKey | None) -> list[Likeness]:
+    return await (await Alike.read(reader, [project])).others(project, own)
+
+
 class _Merger(NamedTuple):
     """What SAME brings together."""
 
@@ -163,6 +230,9 @@ async def _merger(
     transaction: Transaction, bundle: Bundle, case: ReviewCase, named: ActivityKey
 ) -> _Merger | DomainError:
     """The candidates to which the registration's identifiers, or the project itself, lead besides the one named."""
+    changed = await _changed(transaction, case)
+    if changed is not None:
+        return changed
     project = case.registration
     registered, owners, _ = await transaction.identity_of([project])
     stands_on = registered.get((project.registry, project.native_project_id))
@@ -175,7 +245,7 @@ async def _merger(
         return _Merger((), own, needs_two=False)
     for other in others:
         for part, whole in ((other, named), (named, other)):
-            if await _is_within(transaction, part, whole):
+            if await _is_within(transaction, part, whole, but_of=case.case_id):
                 return DomainError(
                     Reason.ACTIVITY_PART_OF_ITSELF,
                     activity=await _activity_name(transaction, whole),
@@ -186,6 +256,8 @@ async def _merger(
 
 
 async def _join(transaction: Transaction, case: ReviewCase, named: ActivityKey, merger: _Merger) -> None:
+    await _settle(transaction, case, {named, *merger.others})
+    await transaction.take_back_parts(case.case_id)
     for other in merger.others:
         await transaction.merge(other, named, case.case_id)
     await transaction.join_projects([(named, case.registration, merger.own)])
@@ -195,6 +267,9 @@ async def _tell_apart(
     transaction: Transaction, case: ReviewCase, decision: Decision, named: ActivityKey | None
 ) -> DomainError | None:
     """Give the project an activity of its own, or leave it the one it has; or why that cannot be."""
+    changed = await _changed(transaction, case)
+    if changed is not None:
+        return changed
     project = case.registration
     registered, owners, _ = await transaction.identity_of([project])
     stands_on = registered.get((project.registry, project.native_project_id))
@@ -202,12 +277,14 @@ async def _tell_apart(
     own = tuple(each for each in dict.fromkeys(project.identifiers) if each not in owners)
     if stands_on is not None and {each.key for each in case.candidates} == {stands_on}:
         return await _stands(transaction, project, decision.kind, stands_on)
-    if decision.kind is DecisionKind.PART_OF and await _is_within(transaction, named, stands_on):
+    if decision.kind is DecisionKind.PART_OF and await _is_within(transaction, named, stands_on, but_of=case.case_id):
         return DomainError(
             Reason.ACTIVITY_PART_OF_ITSELF,
             activity=await _activity_name(transaction, stands_on),
             parent=f"activities/{decision.activity_id}",
         )
+    await _settle(transaction, case, {stands_on})
+    await transaction.take_back_parts(case.case_id)
     if stands_on is None:
         stands_on = new_activity_key()
         await transaction.add_activities([(stands_on, replace(project, identifiers=own))])
@@ -216,6 +293,22 @@ async def _tell_apart(
     if decision.kind is DecisionKind.PART_OF and named is not None:
         await transaction.add_part(stands_on, named, case.case_id)
     return None
+
+
+async def _settle(transaction: Transaction, case: ReviewCase, becomes: Collection[ActivityKey | None]) -> None:
+    """What the person saw leads nowhere else any more: all that was sent to the case, as far as candidates have it.
+
+    ``becomes``: what the project is of. It is like the other candidates, and none of them.
+    """
+    before = {each.key for each in case.candidates}
+    sent = {one for each in await transaction.review_evidence(case.case_id) for one in each.registration.identifiers}
+    owners = await transaction.owners_of(sent)
+    settled = [(identifier, owner) for identifier, owner in owners.items() if owner in before]
+    settled += [(LIKENESS, key) for key in before.difference(becomes)]
+    project = case.registration
+    await transaction.tell_apart(
+        [ToldApart(project.registry, project.native_project_id, identifier, key) for identifier, key in settled]
+    )
 
 
 async def _stands(
@@ -235,15 +328,15 @@ async def _activity_name(reader: Reader, key: ActivityKey | None) -> str:
     return f"activities/{(await reader.activities([key]))[key].activity_id}"
 
 
-async def _is_within(reader: Reader, part: ActivityKey | None, whole: ActivityKey | None) -> bool:
-    """Whether ``part`` is ``whole`` or a part of it, over all levels."""
+async def _is_within(reader: Reader, part: ActivityKey | None, whole: ActivityKey | None, *, but_of: int) -> bool:
+    """Whether ``part`` is ``whole`` or a part of it, over all levels; what the case ``but_of`` says is open."""
     if part is None or whole is None:
         return False
     level, seen = {part}, {part}
     for _ in range(MAX_LEVELS):
         if whole in level:
             return True
-        level = {parent for each in level for parent in await reader.parents_of(each)} - seen
+        level = {parent for each in level for parent in await reader.parents_of(each, but_of=but_of)} - seen
         seen |= level
         if not level:
             return False

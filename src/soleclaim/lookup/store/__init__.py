@@ -6,6 +6,7 @@ from soleclaim.db import migrate
 from soleclaim.db.engine import POSTGRESQL, busy_is_refused, open_engine, parse_store_url
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.postgres import PostgresLookupStore
+from soleclaim.lookup.store.refiling import refile
 from soleclaim.lookup.store.sqlite import SqliteLookupStore
 from soleclaim.policy.bundle import Bundle
 
@@ -15,6 +16,16 @@ MIGRATIONS = Path(__file__).parent.parent / "migrations"
 def upgrade(url: str) -> None:
     """Bring the schema of the lookup's store to what this program needs."""
     migrate.upgrade(url, MIGRATIONS)
+
+
+async def file_again(url: str) -> int:
+    """File descriptions again whose keys older rules gave, after ``upgrade``; how many there were."""
+    engine = open_engine(url, pool_size=1)
+    kind = PostgresLookupStore if parse_store_url(url).drivername == POSTGRESQL else SqliteLookupStore
+    try:
+        return await refile(kind(engine, {}, 0))
+    finally:
+        await engine.dispose()
 
 
 async def open_store(url: str, bundle: Bundle, *, pool_size: int = 8) -> SqlLookupStore:

@@ -76,8 +76,7 @@ class SqlLookupStore(ABC):
             stored = await transaction.claim_request(key)
             if stored is not None:
                 return stored
-            if transaction.bars_first:
-                await transaction.bar_grants()
+            await transaction.bar_first()
             reach(f"lookup.{key.method}.claimed")
             answer = await work(transaction)
             await transaction.store_answer(key, answer)
@@ -89,17 +88,18 @@ class SqlLookupStore(ABC):
         return answer
 
     async def _in_transaction(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
-        bar_first = False
+        bar_first: BarFirstError | None = None
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._attempt() as transaction:
-                    transaction.repeats, transaction.bars_first = True, bar_first
+                    transaction.repeats = True
+                    transaction.bars_first = bar_first
                     return await work(transaction)
             except RepeatableError as error:
                 if attempt == ATTEMPTS:
                     raise DomainError(Reason.STORE_BUSY) from error
                 if isinstance(error, BarFirstError):
-                    bar_first = True
+                    bar_first = error
                     continue
                 # Random, so that two that met once do not meet again.
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
@@ -161,11 +161,14 @@ class SqlLookupStore(ABC):
             async with reading(self._engine) as connection:
                 rows = await connection.execute(
                     text(
+                        # The bounds: neither database then goes through entries that no position of the page has.
+                        "WITH page AS (SELECT position, tx_id, first_entry, last_entry FROM outbox "
+                        "WHERE position >= :position ORDER BY position LIMIT :limit + 1) "
                         "SELECT o.position, h.entry_id, h.kind, h.activity_key, h.country, h.registry, h.lock_id, "
-                        "h.token, h.create_us FROM outbox o "
-                        "JOIN history_entry h ON h.tx_id = o.tx_id "
+                        "h.token, h.create_us FROM page o JOIN history_entry h ON h.tx_id = o.tx_id "
                         "AND h.entry_id BETWEEN o.first_entry AND o.last_entry "
-                        "WHERE (o.position = :position AND h.entry_id > :entry) OR o.position > :position "
+                        "WHERE h.entry_id BETWEEN (SELECT min(first_entry) FROM page) "
+                        "AND (SELECT max(last_entry) FROM page) AND (o.position > :position OR h.entry_id > :entry) "
                         "ORDER BY o.position, h.entry_id LIMIT :limit"
                     ),
                     {"position": after[0], "entry": after[1], "limit": limit},

@@ -56,7 +56,7 @@ class LockChanges(LockTables):
     async def _answers(self, grants: Sequence[GrantRef], changed: Mapping[LockId, Lock]) -> list[Moved]:
         """Each grant's lock as it stands. A batch names a lock once."""
         missing = [each.lock_id for each in grants if each.lock_id not in changed]
-        unchanged = await self._locks(missing) if missing else {}
+        unchanged = await self.locks(missing) if missing else {}
         as_of = to_instant(await self.now_us())
         return [
             Moved(each.lock_id in changed, changed.get(each.lock_id) or unchanged.get(each.lock_id), as_of)

@@ -1,7 +1,7 @@
 """Tables of identity: activities, strong identifiers, native projects. Contracts: ``lookup.ports``."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from soleclaim.core.activity_id import ActivityKey, make_activity_id
@@ -11,7 +11,7 @@ from soleclaim.lookup.domain import (
     EventKind,
     ProjectRegistration,
 )
-from soleclaim.lookup.ports import Standing
+from soleclaim.lookup.ports import Identity, Standing
 from soleclaim.lookup.store.descriptions import DescriptionTables
 from soleclaim.lookup.store.rows import (
     to_instant,
@@ -32,13 +32,7 @@ class IdentityTables(DescriptionTables):
 
     async def _with_identity(self, rows: Sequence[Any]) -> list[tuple[Any, Activity]]:
         items, values = self.relation((("activity_key", "int"),), ((row.activity_key,) for row in rows))
-        identifiers: dict[int, list[Identifier]] = defaultdict(list)
-        for key, scheme, value in await self._run(
-            "SELECT i.activity_key, i.scheme, i.value FROM strong_identifier i "
-            f"JOIN {items} ON item.activity_key = i.activity_key ORDER BY i.scheme, i.value",
-            **values,
-        ):
-            identifiers[key].append((scheme, value))
+        identifiers = await self._identifiers([row.activity_key for row in rows])
         projects: dict[int, list[tuple[str, str]]] = defaultdict(list)
         for key, registry, project in await self._run(
             "SELECT p.activity_key, p.registry, p.native_project_id FROM native_project p "
@@ -56,7 +50,7 @@ class IdentityTables(DescriptionTables):
                     activity_type=row.activity_type,
                     display_name=row.display_name,
                     time_zone=row.time_zone,
-                    identifiers=tuple(identifiers[row.activity_key]),
+                    identifiers=tuple(identifiers.get(row.activity_key, ())),
                     native_projects=tuple(projects[row.activity_key]),
                     create_time=to_instant(row.create_us),
                 ),
@@ -82,6 +76,33 @@ class IdentityTables(DescriptionTables):
         )
         return ActivityKey(rows[0][0]) if rows else None
 
+    async def owners_of(self, identifiers: Collection[Identifier]) -> dict[Identifier, ActivityKey]:
+        """See ``Reader``."""
+        items, values = self.relation((("scheme", "text"), ("value", "text")), dict.fromkeys(identifiers))
+        return {
+            (scheme, value): ActivityKey(key)
+            for scheme, value, key in await self._run(
+                "SELECT i.scheme, i.value, i.activity_key FROM strong_identifier i "
+                f"JOIN {items} ON item.scheme = i.scheme AND item.value = i.value",
+                **values,
+            )
+        }
+
+    async def identifiers_of(self, keys: Collection[ActivityKey]) -> dict[ActivityKey, frozenset[Identifier]]:
+        """See ``Reader``."""
+        return {ActivityKey(key): frozenset(each) for key, each in (await self._identifiers(keys)).items()}
+
+    async def _identifiers(self, keys: Collection[int]) -> dict[int, list[Identifier]]:
+        items, values = self.relation((("activity_key", "int"),), ((each,) for each in dict.fromkeys(keys)))
+        found: defaultdict[int, list[Identifier]] = defaultdict(list)
+        for key, scheme, value in await self._run(
+            "SELECT i.activity_key, i.scheme, i.value FROM strong_identifier i "
+            f"JOIN {items} ON item.activity_key = i.activity_key ORDER BY i.scheme, i.value",
+            **values,
+        ):
+            found[key].append((scheme, value))
+        return found
+
     async def list_activities(self, *, registry: str | None, after: int, limit: int) -> list[tuple[int, Activity]]:
         """See ``Reader``."""
         narrowed = (
@@ -99,19 +120,30 @@ class IdentityTables(DescriptionTables):
         )
         return [(row.ordinal, activity) for row, activity in await self._with_identity(rows)]
 
-    async def standing(self, registry: str, keys: Sequence[ActivityKey]) -> dict[ActivityKey, Standing]:
+    async def standing(
+        self, registry: str, keys: Sequence[ActivityKey], *, covering: Collection[str] = ()
+    ) -> dict[ActivityKey, Standing]:
         """See ``Transaction``."""
         wanted = dict.fromkeys(keys)
         items, values = self.relation((("activity_key", "int"),), ((key,) for key in wanted))
         measured = "EXISTS (SELECT 1 FROM outcome o WHERE o.activity_key = item.activity_key)"
         case = "(SELECT min(c.case_id) FROM review_candidate c WHERE c.activity_key = item.activity_key AND c.holding)"
+        covers, more = _may_be_covered(covering)
+        disputed = "EXISTS (SELECT 1 FROM dispute d WHERE d.activity_key = item.activity_key AND d.holding)"
         rows = await self._run(
-            f"SELECT item.activity_key, p.country, {measured}, {case} FROM {items} "
-            "JOIN native_project p ON p.activity_key = item.activity_key AND p.registry = :registry",
+            f"SELECT item.activity_key, p.country, {measured}, {case}, {covers}, {disputed} FROM {items} "
+            # CROSS: SQLite takes the tables in this order; by itself it goes through all projects of the registry.
+            "CROSS JOIN native_project p WHERE p.activity_key = item.activity_key AND p.registry = :registry",
             registry=registry,
             **values,
+            **more,
         )
-        standing = {ActivityKey(key): Standing(country, True, bool(known), held) for key, country, known, held in rows}
+        standing = {
+            ActivityKey(key): Standing(
+                country, True, bool(known), held, may_be_covered=bool(covers), disputed=bool(barred)
+            )
+            for key, country, known, held, covers, barred in rows
+        }
         missing = [key for key in wanted if key not in standing]
         if missing:
             items, values = self.relation((("activity_key", "int"),), ((key,) for key in missing))
@@ -130,11 +162,7 @@ class IdentityTables(DescriptionTables):
             }
         return standing
 
-    async def identity_of(
-        self, projects: Sequence[ProjectRegistration]
-    ) -> tuple[
-        dict[tuple[str, str], ActivityKey], dict[Identifier, ActivityKey], dict[ActivityKey, frozenset[Identifier]]
-    ]:
+    async def identity_of(self, projects: Sequence[ProjectRegistration], *, hold: bool = True) -> Identity:
         """See ``Transaction``."""
         items, values = self.relation(
             (("registry", "text"), ("project", "text")),
@@ -148,34 +176,32 @@ class IdentityTables(DescriptionTables):
                 **values,
             )
         }
-        items, values = self.relation(
-            (("scheme", "text"), ("value", "text")),
-            dict.fromkeys(identifier for each in projects for identifier in each.identifiers),
-        )
-        owners = {
-            (scheme, value): ActivityKey(key)
-            for scheme, value, key in await self._run(
-                "SELECT i.scheme, i.value, i.activity_key FROM strong_identifier i "
-                f"JOIN {items} ON item.scheme = i.scheme AND item.value = i.value",
-                **values,
-            )
-        }
-        # Held before their identifiers are read: two registrations of one activity see each other's.
-        held = [*registered.values(), *owners.values()]
-        await self.hold_activities(held)
-        await self._require_unmerged(held)
+        owners = await self.owners_of([identifier for each in projects for identifier in each.identifiers])
+        if hold:
+            # Before their identifiers are read: two registrations of one activity see each other's.
+            await self.hold_activities([*registered.values(), *owners.values()])
+            await self._require_unmoved(registered, owners)
         concerned = await self.activities([*registered.values(), *owners.values()])
         return registered, owners, {key: frozenset(each.identifiers) for key, each in concerned.items()}
 
-    async def _require_unmerged(self, keys: Sequence[ActivityKey]) -> None:
-        """``RepeatableError`` when one of them was merged into another between the look at it and the hold on it."""
-        if not keys:
+    async def _require_unmoved(
+        self, registered: Mapping[tuple[str, str], ActivityKey], owners: Mapping[Identifier, ActivityKey]
+    ) -> None:
+        """``RepeatableError`` when a merge or split moved one of them between the look at it and the hold on it."""
+        if not registered and not owners:
             return
-        items, values = self.relation((("activity_key", "int"),), ((key,) for key in dict.fromkeys(keys)))
-        merged = await self._run(
-            f"SELECT 1 FROM {items} JOIN activity_alias x ON x.alias_key = item.activity_key", **values
+        columns = (("first", "text"), ("second", "text"), ("activity_key", "int"))
+        projects, values = self.relation(columns, ((*name, key) for name, key in registered.items()), "project")
+        identifiers, more = self.relation(columns, ((*name, key) for name, key in owners.items()), "identifier")
+        moved = await self._run(
+            f"SELECT 1 FROM {projects} JOIN native_project p ON p.registry = project.first "
+            "AND p.native_project_id = project.second AND p.activity_key <> project.activity_key "
+            f"UNION ALL SELECT 1 FROM {identifiers} JOIN strong_identifier i ON i.scheme = identifier.first "
+            "AND i.value = identifier.second AND i.activity_key <> identifier.activity_key",
+            **values,
+            **more,
         )
-        if merged:
+        if moved:
             raise RepeatableError
 
     async def add_activities(self, created: Sequence[tuple[ActivityKey, ProjectRegistration]]) -> None:
@@ -259,3 +285,20 @@ class IdentityTables(DescriptionTables):
             )
         await self._describe([each for _, each, _ in projects])
         return {(registry, project) for registry, project, _ in added}
+
+
+def _may_be_covered(covering: Collection[str]) -> tuple[str, dict[str, str]]:
+    """The question, and its values, whether one of these registries knows the item or the item is part of another.
+
+    An aggregate, so that no plan looks each registry up by itself: the index holds all that know an activity together.
+    """
+    if not covering:
+        return "FALSE", {}
+    values = {f"covering_{number}": code for number, code in enumerate(sorted(covering))}
+    names = ", ".join(f":{name}" for name in values)
+    known = (
+        f"(SELECT max(CASE WHEN c.registry IN ({names}) THEN 1 ELSE 0 END) FROM native_project c "
+        "WHERE c.activity_key = item.activity_key) = 1"
+    )
+    part = "EXISTS (SELECT 1 FROM activity_part t WHERE t.child_key = item.activity_key)"
+    return f"({known} OR {part})", values

@@ -83,9 +83,10 @@ class LockTables(UnitOfWork):
 
     async def lock(self, lock_id: LockId) -> Lock | None:
         """See ``Reader``."""
-        return (await self._locks([lock_id])).get(lock_id)
+        return (await self.locks([lock_id])).get(lock_id)
 
-    async def _locks(self, lock_ids: Iterable[int]) -> dict[LockId, Lock]:
+    async def locks(self, lock_ids: Iterable[LockId]) -> dict[LockId, Lock]:
+        """See ``Reader``."""
         items, values = self.relation((("lock_id", "int"),), ((each,) for each in dict.fromkeys(lock_ids)))
         rows = await self._run(f"{_LOCKS} JOIN {items} ON item.lock_id = l.lock_id", **values)
         return {each.lock_id: each for each in await self._to_locks(rows)}
@@ -149,7 +150,9 @@ class LockTables(UnitOfWork):
         )
         near: list[list[Lock]] = [[] for _ in spots]
         for row, lock in zip(rows, await self._to_locks(rows), strict=True):
-            near[row[-1]].append(lock)
+            # Once, however many segments it has there.
+            if not near[row[-1]] or near[row[-1]][-1].lock_id != lock.lock_id:
+                near[row[-1]].append(lock)
         return near
 
     async def issuances(self, lock_ids: Sequence[LockId]) -> dict[LockId, list[CommittedIssuance]]:
@@ -180,14 +183,14 @@ class LockTables(UnitOfWork):
             )
         return dict(found)
 
-    async def obstacles(self, claims: Sequence[Claim]) -> list[list[Obstacle]]:
+    async def obstacles(self, claims: Sequence[Claim], *, stale: bool = False) -> list[list[Obstacle]]:
         """See ``Transaction``."""
         now = to_instant(await self.now_us())
         found: list[list[Obstacle]] = [[] for _ in claims]
         for row in await self._in_the_way(claims):
             found[row[0]].append(to_obstacle(row[1:]))
         for each in found:
-            each[:] = [one for one in each if not _is_stale(one, now)]
+            each[:] = [one for one in each if stale or not _is_stale(one, now)]
             each.sort(key=lambda one: (-one.state, one.period, one.lock_id))
         return found
 
@@ -293,7 +296,7 @@ class LockTables(UnitOfWork):
             units=claim.request.units,
             reference=claim.request.reference,
         )
-        lock = (await self._locks([lock_id]))[lock_id]
+        lock = (await self.locks([lock_id]))[lock_id]
         entry = (EventKind.SUPPLEMENT_GRANTED, lock.activity_key, lock.country, lock.registry, lock_id, token, None)
         await self._note([entry], [token])
         return lock

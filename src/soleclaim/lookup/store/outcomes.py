@@ -26,10 +26,6 @@ class OutcomeTables(UnitOfWork):
     async def bar_outcome_changes(self) -> None:
         """See ``Transaction``."""
 
-    @abstractmethod
-    async def bar_grants(self) -> None:
-        """See ``Transaction``."""
-
     async def outcomes(
         self, wanted: Sequence[tuple[ActivityKey, Period, str]]
     ) -> dict[tuple[ActivityKey, Period, str], Outcome]:
@@ -46,6 +42,27 @@ class OutcomeTables(UnitOfWork):
         )
         found = (self._outcome(row) for row in rows)
         return {(each.record.activity_key, each.record.period, each.record.base_unit): each for each in found}
+
+    async def list_outcomes(
+        self, key: ActivityKey, *, period: Period | None, after: tuple[str, Period] | None, limit: int
+    ) -> list[Outcome]:
+        """See ``Reader``."""
+        where, values = "", dict[str, object]()
+        if period is not None:
+            where += " AND o.period_start_us < :end_us AND o.period_end_us > :start_us"
+            values |= {"start_us": to_us(period.start), "end_us": to_us(period.end)}
+        if after is not None:
+            base_unit, last = after
+            where += " AND (o.base_unit, o.period_start_us, o.period_end_us) > (:after_unit, :after_start, :after_end)"
+            values |= {"after_unit": base_unit, "after_start": to_us(last.start), "after_end": to_us(last.end)}
+        rows = await self._run(
+            "SELECT o.*, a.country FROM outcome o JOIN activity a ON a.activity_key = o.activity_key "
+            f"WHERE o.activity_key = :key{where} ORDER BY o.base_unit, o.period_start_us, o.period_end_us LIMIT :limit",
+            key=key,
+            limit=limit,
+            **values,
+        )
+        return [self._outcome(row) for row in rows]
 
     @staticmethod
     def _outcome(row: Any) -> Outcome:  # noqa: ANN401  a row of any statement that selects these columns

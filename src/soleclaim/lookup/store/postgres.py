@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from soleclaim.core.activity_id import ActivityKey
-from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockState
+from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockState, Part
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, unnest
 from soleclaim.lookup.store.rows import LOCK_COLUMNS, to_us
@@ -16,6 +16,7 @@ from soleclaim.lookup.store.transaction import SqlTransaction
 
 _OPENERS, _POSITIONERS, _OUTCOMES, _DESCRIPTIONS = (0x501E_0001, 0x501E_0002, 0x501E_0003, 0x501E_0004)
 """Keys of advisory locks; each names what it orders."""
+_SETTLEMENTS: Final = 0x501E_0008
 
 _SEGMENT_COLUMNS: Final = (
     ("place", "int"), ("activity_key", "int"), ("attributes", "text"), ("period_start_us", "int"),
@@ -41,7 +42,7 @@ def _segment_rows(claims: Sequence[Claim]) -> list[tuple[Any, ...]]:
     """
     rows = [
         (place, one.activity_key, _array(attributes), to_us(one.period.start), to_us(one.period.end), *one.slice)
-        for place, (one, attributes, _, _) in enumerate(claims)
+        for place, (one, attributes, *_) in enumerate(claims)
     ]  # fmt: skip
     return sorted(rows, key=lambda row: (row[1], row[3], row[5], row[4], row[6]))
 
@@ -72,14 +73,27 @@ class PostgresTransaction(SqlTransaction):
 
     async def bar_descriptions(self) -> None:
         """See ``Transaction``."""
+        if self.descriptions_barred:
+            return
+        if self.grants_barred:
+            raise AssertionError("descriptions are barred before grants, else two may wait for each other")
         await self._run(f"SELECT pg_advisory_xact_lock({_DESCRIPTIONS})")
+        self.descriptions_barred = True
+
+    async def bar_settlements(self) -> None:
+        """See ``Transaction``."""
+        await self._run(f"SELECT pg_advisory_xact_lock({_SETTLEMENTS})")
 
     async def bar_outcome_changes(self) -> None:
         """See ``Transaction``. One shared lock per transaction, not per item."""
         await self._run(f"SELECT pg_advisory_xact_lock_shared({_OUTCOMES})")
+        self.outcome_changes_barred = True
 
     async def bar_grants(self) -> None:
         """See ``Transaction``."""
+        if self.outcome_changes_barred:
+            # Two that share this lock and both want it alone would wait for each other.
+            await self.bar_grants_first()
         await self._run(f"SELECT pg_advisory_xact_lock({_OUTCOMES})")
         self.grants_barred = True
 
@@ -163,6 +177,21 @@ class PostgresTransaction(SqlTransaction):
             "JOIN issuance_lock l ON l.lock_id = s.lock_id",
             **values,
         )
+
+    async def _add_parts(self, parts: Sequence[Part]) -> int:
+        columns = (("lock_id", "int"), *_SEGMENT_COLUMNS[1:], ("live", "int"))
+        rows = [
+            (each.lock_id, each.activity_key, _array(each.attributes), *each.where, int(each.live)) for each in parts
+        ]
+        # In the order in which grants insert: see `_segment_rows`.
+        items, values = unnest(columns, sorted(rows, key=lambda row: (row[1], row[3], row[5], row[4], row[6])))
+        added = await self._run(
+            "INSERT INTO segment (lock_id, activity_key, attributes, period_start_us, period_end_us, slice_start, "
+            "slice_end, live) SELECT lock_id, activity_key, CAST(attributes AS int[]), period_start_us, period_end_us, "
+            f"slice_start, slice_end, live = 1 FROM {items} ON CONFLICT DO NOTHING RETURNING 1",
+            **values,
+        )
+        return len(added)
 
     async def _add_blocks(self, rows: Sequence[tuple[Any, ...]]) -> bool:
         columns = (("lock_id", "int"), ("token", "int"), ("registry", "text"), ("series", "text"),

@@ -7,6 +7,7 @@ import json
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from soleclaim.core.activity_id import ActivityKey
@@ -23,16 +24,16 @@ from soleclaim.lookup.domain import (
     ReviewState,
 )
 from soleclaim.lookup.store.descriptions import read_description, tell_description
-from soleclaim.lookup.store.rows import to_instant
-from soleclaim.lookup.store.unit_of_work import BarFirstError, UnitOfWork
+from soleclaim.lookup.store.rows import to_instant, to_us
+from soleclaim.lookup.store.unit_of_work import UnitOfWork
 
 
 class ReviewTables(UnitOfWork):
     """The part of a transaction that holds what a person must decide."""
 
     @abstractmethod
-    async def bar_grants(self) -> None:
-        """See ``Transaction``."""
+    async def survivor_of(self, key: ActivityKey) -> ActivityKey:
+        """See ``Reader``."""
 
     async def review_case(self, case_id: int) -> ReviewCase | None:
         """See ``Reader``."""
@@ -63,7 +64,7 @@ class ReviewTables(UnitOfWork):
             ReviewCase(
                 case_id=row.case_id,
                 state=ReviewState(row.state),
-                registration=_registration(row.registry, row.native_project_id, row.registration),
+                registration=read_registration(row.registry, row.native_project_id, row.registration),
                 candidates=tuple(candidates.get(row.case_id, ())),
                 stands_on=None if row.activity_key is None else ActivityKey(row.activity_key),
                 detail=row.detail,
@@ -95,7 +96,7 @@ class ReviewTables(UnitOfWork):
             "JOIN review_case c ON c.case_id = e.case_id WHERE e.case_id = :case_id ORDER BY e.number",
             case_id=case_id,
         )
-        return [ReviewEvidence(_registration(*row[:3]), to_instant(row[3])) for row in rows]
+        return [ReviewEvidence(read_registration(*row[:3]), to_instant(row[3])) for row in rows]
 
     async def review_decisions(self, case_ids: Sequence[int]) -> dict[int, list[DecisionTaken]]:
         """See ``Reader``."""
@@ -126,27 +127,21 @@ class ReviewTables(UnitOfWork):
             (("registry", "text"), ("project", "text")),
             dict.fromkeys((each.registry, each.native_project_id) for each in projects),
         )
-        found: dict[tuple[str, str], ReviewOfProject] = {}
-        for registry, project, case_id, state, registration in await self._run(
-            "SELECT c.registry, c.native_project_id, c.case_id, c.state, e.registration "
-            f"FROM {items} JOIN review_case c ON c.registry = item.registry AND c.native_project_id = item.project "
-            "JOIN review_evidence e ON e.case_id = c.case_id",
+        rows = await self._run(
+            "SELECT c.registry, c.native_project_id, c.case_id, c.state FROM "
+            f"{items} JOIN review_case c ON c.registry = item.registry AND c.native_project_id = item.project",
             **values,
-        ):
-            sent = frozenset(_registration(registry, project, registration).identifiers)
-            before = found.get((registry, project))
-            settled = sent | before.settled if before else sent
-            found[registry, project] = ReviewOfProject(case_id, state == ReviewState.OPEN, settled)
-        return found
+        )
+        return {
+            (registry, project): ReviewOfProject(case_id, state == ReviewState.OPEN)
+            for registry, project, case_id, state in rows
+        }
 
     async def open_review(
         self, project: ProjectRegistration, candidates: Sequence[ActivityKey | Likeness], detail: str
     ) -> int:
         """See ``Transaction``."""
-        if not self.grants_barred:
-            if self.repeats:
-                raise BarFirstError
-            await self.bar_grants()
+        await self.bar_grants_first()
         alike = {each.key: each for each in map(_likeness, candidates)}
         known = await self._run(
             "SELECT case_id, state, registration FROM review_case "
@@ -157,8 +152,10 @@ class ReviewTables(UnitOfWork):
         if not known:
             return await self._open_case(project, list(alike.values()), detail)
         ((case_id, state, registration),) = known
-        if state == ReviewState.OPEN and registration == _told(project):
-            return int(case_id)
+        if state == ReviewState.OPEN and registration == tell_registration(project):
+            held = (await self._candidates([case_id])).get(case_id, ())
+            if alike.keys() <= {each.key for each in held}:
+                return int(case_id)
         await self._update_case(case_id, project, list(alike.values()), detail, was_open=state == ReviewState.OPEN)
         return int(case_id)
 
@@ -172,7 +169,7 @@ class ReviewTables(UnitOfWork):
             registry=project.registry,
             project=project.native_project_id,
             candidates=json.dumps([each.key for each in candidates]),
-            registration=_told(project),
+            registration=tell_registration(project),
             detail=detail,
             now=await self.now_us(),
         )
@@ -194,7 +191,7 @@ class ReviewTables(UnitOfWork):
             f"state = {ReviewState.OPEN:d}, proposal = NULL, update_us = :now WHERE case_id = :case_id",
             case_id=case_id,
             candidates=json.dumps(keys),
-            registration=_told(project),
+            registration=tell_registration(project),
             detail=detail,
             now=await self.now_us(),
         )
@@ -211,7 +208,7 @@ class ReviewTables(UnitOfWork):
             "SELECT :case_id, count(*) + 1, :registration, :candidates, :detail, :now FROM review_evidence "
             "WHERE case_id = :case_id",
             case_id=case_id,
-            registration=_told(project),
+            registration=tell_registration(project),
             candidates=json.dumps(
                 [[each.key, each.probability, list(each.reasons)] for each in candidates], ensure_ascii=False
             ),
@@ -246,7 +243,7 @@ class ReviewTables(UnitOfWork):
             proposed=proposed,
             now=await self.now_us(),
         )
-        is_open = proposed or decision.kind is DecisionKind.ASK
+        is_open = proposed or decision.kind in (DecisionKind.ASK, DecisionKind.REOPEN)
         ((registry, registration),) = await self._run(
             "UPDATE review_case SET state = :state, question = :question, proposal = :proposal, update_us = :now "
             "WHERE case_id = :case_id RETURNING registry, registration",
@@ -287,19 +284,51 @@ class ReviewTables(UnitOfWork):
             now=await self.now_us(),
         )
 
-    async def parents_of(self, key: ActivityKey) -> list[ActivityKey]:
+    async def take_back_parts(self, case_id: int) -> None:
+        """See ``Transaction``."""
+        await self._run("DELETE FROM activity_part WHERE case_id = :case_id", case_id=case_id)
+
+    async def parents_of(self, key: ActivityKey, *, but_of: int = 0) -> list[ActivityKey]:
         """See ``Reader``."""
         rows = await self._run(
-            "SELECT parent_key FROM activity_part WHERE child_key = :key ORDER BY create_us, parent_key", key=key
+            "SELECT parent_key FROM activity_part WHERE child_key = :key AND case_id <> :but_of "
+            "ORDER BY create_us, parent_key",
+            key=key,
+            but_of=but_of,
         )
         return [ActivityKey(row[0]) for row in rows]
+
+    async def same_stands(self, case_id: int, decided: datetime) -> bool:
+        """See ``Reader``."""
+        undone = await self._run(
+            "SELECT 1 FROM activity_merge m WHERE m.case_id = :case_id AND m.create_us = :decided AND NOT EXISTS "
+            "(SELECT 1 FROM activity_alias a WHERE a.alias_key = m.merged_key AND a.case_id = m.case_id "
+            "AND a.create_us = m.create_us)",
+            case_id=case_id,
+            decided=to_us(decided),
+        )
+        return not undone
+
+    async def hold_again(self, case_id: int, stands_on: ActivityKey | None) -> None:
+        """See ``Transaction``."""
+        ((candidates,),) = await self._run(
+            "SELECT candidates FROM review_case WHERE case_id = :case_id", case_id=case_id
+        )
+        keys = [await self.survivor_of(ActivityKey(each)) for each in json.loads(candidates)]
+        for key in dict.fromkeys([*keys, *([] if stands_on is None else [stands_on])]):
+            await self._run(
+                "INSERT INTO review_candidate (case_id, activity_key, reasons, holding) "
+                "VALUES (:case_id, :key, '[]', TRUE) ON CONFLICT (case_id, activity_key) DO UPDATE SET holding = TRUE",
+                case_id=case_id,
+                key=key,
+            )
 
 
 def _likeness(candidate: ActivityKey | Likeness) -> Likeness:
     return candidate if isinstance(candidate, Likeness) else Likeness(candidate)
 
 
-def _told(project: ProjectRegistration) -> str:
+def tell_registration(project: ProjectRegistration) -> str:
     """A registration as it is kept; the same one is always the same text."""
     told: dict[str, Any] = {
         "country": project.country,
@@ -313,7 +342,8 @@ def _told(project: ProjectRegistration) -> str:
     return json.dumps(told, ensure_ascii=False)
 
 
-def _registration(registry: str, native_project_id: str, told: str) -> ProjectRegistration:
+def read_registration(registry: str, native_project_id: str, told: str) -> ProjectRegistration:
+    """From how it is kept."""
     fields: dict[str, Any] = json.loads(told)
     fields["identifiers"] = tuple((scheme, value) for scheme, value in fields["identifiers"])
     if "description" in fields:

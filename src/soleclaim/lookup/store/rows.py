@@ -2,16 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+from soleclaim.core import instants
 from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.period import Period
 from soleclaim.lookup.domain import WHOLE, Claim, Lock, LockId, LockState, Obstacle, Slice, Token
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _STATES: Final = {state.value: state for state in LockState}
 
 LOCK_COLUMNS: Final = (
@@ -22,16 +20,8 @@ LOCK_COLUMNS: Final = (
 
 
 # The rows of a batch share most of their instants and periods.
-@lru_cache(maxsize=4096)
-def to_us(instant: datetime) -> int:
-    """Microseconds since 1970."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-@lru_cache(maxsize=4096)
-def to_instant(us: int) -> datetime:
-    """The aware UTC instant."""
-    return _EPOCH + timedelta(microseconds=us)
+to_us = lru_cache(maxsize=4096)(instants.to_us)
+to_instant = lru_cache(maxsize=4096)(instants.to_instant)
 
 
 @lru_cache(maxsize=4096)

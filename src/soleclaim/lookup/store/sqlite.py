@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from soleclaim.core.activity_id import ActivityKey
-from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockRequest, LockState
+from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockRequest, LockState, Part
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, json_each
 from soleclaim.lookup.store.rows import LOCK_COLUMNS, attribute_mask, to_us
@@ -15,7 +15,11 @@ from soleclaim.lookup.store.transaction import SqlTransaction
 _NUMBERED: Final = {
     "activity_ordinal": "SELECT max(ordinal) FROM activity",
     "review_case_id": "SELECT max(case_id) FROM review_case",
+    "activity_split_id": "SELECT max(split_id) FROM activity_split",
+    "coverage_statement_number": "SELECT max(number) FROM coverage_statement",
+    "settlement_number": "SELECT max(number) FROM settlement_line",
     "project_description_id": "SELECT max(description_id) FROM project_description",
+    "dispute_id": "SELECT max(dispute_id) FROM dispute",
     "issuance_lock_id": "SELECT max(lock_id) FROM issuance_lock",
     "history_entry_id": "SELECT max(entry_id) FROM history_entry",
     "transaction_id": "SELECT max(tx_id) FROM outbox",
@@ -44,7 +48,7 @@ def _segment_rows(numbered: Iterable[tuple[int, Claim]]) -> list[tuple[Any, ...]
     return [
         (number, one.activity_key, attribute_mask(attributes), to_us(one.period.start), to_us(one.period.end),
          one.slice.start, one.slice.end)
-        for number, (one, attributes, _, _) in numbered
+        for number, (one, attributes, *_) in numbered
     ]  # fmt: skip
 
 
@@ -74,6 +78,9 @@ class SqliteTransaction(SqlTransaction):
         """See ``Transaction``. There is one writer."""
 
     async def hold_lock(self, lock_id: LockId) -> None:
+        """See ``Transaction``. There is one writer."""
+
+    async def bar_settlements(self) -> None:
         """See ``Transaction``. There is one writer."""
 
     async def bar_descriptions(self) -> None:
@@ -169,6 +176,23 @@ class SqliteTransaction(SqlTransaction):
             "JOIN issuance_lock l ON l.lock_id = s.lock_id",
             **values,
         )
+
+    async def _add_parts(self, parts: Sequence[Part]) -> int:
+        columns = (*_SEGMENT_COLUMNS, ("live", "int"))
+        items, values = json_each(
+            columns,
+            (
+                (each.lock_id, each.activity_key, attribute_mask(each.attributes), *each.where, int(each.live))
+                for each in parts
+            ),
+        )
+        names = ", ".join(name for name, _ in columns)
+        added = await self._run(
+            f"INSERT INTO segment ({names}) SELECT {names} FROM {items} "
+            f"WHERE NOT item.live OR NOT EXISTS (SELECT 1 FROM segment s WHERE {_CONFLICTS}) RETURNING 1",
+            **values,
+        )
+        return len(added)
 
     async def _add_blocks(self, rows: Sequence[tuple[Any, ...]]) -> bool:
         columns = (("lock_id", "int"), ("token", "int"), ("registry", "text"), ("series", "text"),

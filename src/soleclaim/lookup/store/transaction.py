@@ -3,16 +3,29 @@
 from soleclaim.lookup.domain import (
     RegistryEntry,
 )
-from soleclaim.lookup.store.changes import LockChanges
-from soleclaim.lookup.store.identity import IdentityTables
-from soleclaim.lookup.store.merging import MergeTables
+from soleclaim.lookup.store.apart import ApartTables
+from soleclaim.lookup.store.coverage import CoverageTables
+from soleclaim.lookup.store.disputes import DisputeTables
+from soleclaim.lookup.store.history import HistoryTables
 from soleclaim.lookup.store.reviews import ReviewTables
 from soleclaim.lookup.store.rows import (
     to_instant,
 )
+from soleclaim.lookup.store.settlements import SettlementTables
+from soleclaim.lookup.store.splitting import SplitTables
+from soleclaim.lookup.store.summary import SummaryTables
 
 
-class SqlTransaction(IdentityTables, ReviewTables, MergeTables, LockChanges):
+class SqlTransaction(
+    SplitTables,
+    ReviewTables,
+    ApartTables,
+    SummaryTables,
+    CoverageTables,
+    SettlementTables,
+    HistoryTables,
+    DisputeTables,
+):
     """``Transaction`` over SQLAlchemy Core; the subclasses bring what differs between the databases."""
 
     async def announce(self, code: str, endpoint: str, api_version: str) -> None:

@@ -21,10 +21,15 @@ class RepeatableError(Exception):
 
 
 class BarFirstError(RepeatableError):
-    """The unit of work opens a review case: it is repeated with grants barred before it holds anything else.
+    """The unit of work opens a review case or a dispute: it is repeated with grants barred before it holds anything.
 
-    Grants hold activities while they bar the opening of cases; the other way round both would wait for each other.
+    Grants hold activities while they bar the opening of these; the other way round both would wait for each other.
+    ``descriptions``: these are barred again as well, before.
     """
+
+    def __init__(self, *, descriptions: bool) -> None:
+        super().__init__()
+        self.descriptions = descriptions
 
 
 class UnitOfWork(ABC):
@@ -42,10 +47,12 @@ class UnitOfWork(ABC):
         self._now: int | None = None
         self.repeats = False
         """Whether ``BarFirstError`` leads to another attempt."""
-        self.bars_first = False
-        """Whether this attempt must bar grants before it holds anything."""
+        self.bars_first: BarFirstError | None = None
+        """Why this attempt must bar grants before it holds anything, if so."""
         self.grants_barred = False
         """Whether no other transaction grants until this one ends."""
+        self.descriptions_barred = False
+        self.outcome_changes_barred = False
 
     now_sql: ClassVar[str]
     """The database's clock in microseconds, read when the statement runs."""
@@ -60,6 +67,29 @@ class UnitOfWork(ABC):
     @abstractmethod
     async def hold_activities(self, keys: Sequence[ActivityKey]) -> None:
         """See ``Transaction``."""
+
+    @abstractmethod
+    async def bar_grants(self) -> None:
+        """See ``Transaction``."""
+
+    @abstractmethod
+    async def bar_descriptions(self) -> None:
+        """See ``Transaction``."""
+
+    async def bar_first(self) -> None:
+        """Set the bars that the attempt before was missing."""
+        if self.bars_first is not None:
+            if self.bars_first.descriptions:
+                await self.bar_descriptions()
+            await self.bar_grants()
+
+    async def bar_grants_first(self) -> None:
+        """See ``Transaction``."""
+        if self.grants_barred:
+            return
+        if not self.repeats:
+            raise AssertionError("outside `once`, who may open a case or dispute bars grants before anything is held")
+        raise BarFirstError(descriptions=self.descriptions_barred)
 
     async def _run(self, statement: str, **values: object) -> Sequence[Any]:
         result = await self._connection.execute(text(statement), values)

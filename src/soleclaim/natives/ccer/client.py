@@ -1,33 +1,34 @@
 """Client of the CCER registration system."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import date, timedelta
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Final
 
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
+from soleclaim.natives.answers import Unclear, check_serials, not_civil, placed, readable, refusal
 from soleclaim.natives.civil import CHINA, days_of_period, period_of_days
-from soleclaim.natives.paging import reconciled
-from soleclaim.natives.transport import Fields, JsonTransport, Unclear, check_answers, check_serials
+from soleclaim.natives.json_native import JsonNative
+from soleclaim.natives.paging import read_rows
+from soleclaim.natives.plants import project_codes
+from soleclaim.natives.settings import NativeSettings
+from soleclaim.natives.transport import Fields
 from soleclaim.registry.native import (
+    KG_PER_TONNE,
     AbsenceProof,
     MeasuredOutcome,
-    NativeCapabilities,
     NativeIssuance,
     NativeOrder,
     NativeProject,
     NativeRefusal,
     NativeResult,
     NativeUnavailable,
-    NativeUnknown,
+    PlantDescription,
 )
 
 PAGE_SIZE: Final = 50
 """The largest that the registry serves; it clamps more in silence."""
-
-KG_PER_TONNE: Final = 1_000
 
 LASTING: Final[Mapping[str, bool]] = {
     "BAD_REQUEST": True,
@@ -50,94 +51,68 @@ ACTIVITY_TYPES: Final[Mapping[str, str]] = {
 _log = logging.getLogger(__name__)
 
 
-class CcerNative:
-    """``NativeRegistry`` of the third kind: searchable by reference, not unique by it, cannot void."""
+class CcerNative(JsonNative):
+    """``NativeRegistry`` of the third kind: searchable by reference, not unique by it, cannot void.
 
-    def __init__(
-        self, base_url: str, *, timeout_s: float, longest_under_way_s: float, ca_file: Path | None = None
-    ) -> None:
-        self._http = JsonTransport(base_url, timeout_s=timeout_s, ca_file=ca_file)
-        self._capabilities = NativeCapabilities(
-            absence_proof=AbsenceProof.SEARCH_TWICE,
-            longest_under_way=timedelta(seconds=longest_under_way_s),
-            max_batch=1,
+    ``native_project_id`` is ``projectInfoId``.
+    """
+
+    def __init__(self, settings: NativeSettings) -> None:
+        super().__init__(settings, AbsenceProof.SEARCH_TWICE)
+
+    async def _project(self, native_project_id: str) -> NativeProject | None:
+        """What is public comes from the public detail."""
+        answer = await self._read("/api/assumed/project", projectInfoId=native_project_id)
+        project = answer.record("dataInfo", projectInfoId=native_project_id)
+        if project is None:
+            return None
+        detail = await self._read(
+            "/api/projectmanage/open/getOpeningApplyDetail",
+            applyId=project.text("applyId"),
+            projectInfoId=native_project_id,
+            dataType="2" if project.flag("registered") else "1",
+        )
+        public = detail.object("dataInfo")
+        methodology = public.text("methodologyNum")
+        return NativeProject(
+            native_project_id=native_project_id,
+            name=project.text("projectName"),
+            country="CN",
+            activity_type=ACTIVITY_TYPES.get(methodology.rpartition("-")[0], "other"),
+            time_zone=str(CHINA),
+            identifiers=project_codes(project),
+            description=PlantDescription(
+                owner=project.told_text("orgCustomerName"),
+                capacity_kw=project.told_kilowatts("capacityMw"),
+                region=public.told_text("provinceName"),
+            ),
         )
 
-    @property
-    def capabilities(self) -> NativeCapabilities:
-        """Constant for the life of the object."""
-        return self._capabilities
-
-    async def get_project(self, native_project_id: str) -> NativeProject | None:
-        """``native_project_id`` is ``projectInfoId``. What is public comes from the public detail."""
-        try:
-            answer = await self._read("/api/assumed/project", projectInfoId=native_project_id)
-            answer.must_name(projectInfoId=native_project_id)
-            if answer.values.get("dataInfo", "") is None:
-                return None
-            project = answer.object("dataInfo")
-            project.must_name(projectInfoId=native_project_id)
-            detail = await self._read(
-                "/api/projectmanage/open/getOpeningApplyDetail",
-                applyId=project.text("applyId"),
-                projectInfoId=native_project_id,
-                dataType="2" if project.flag("registered") else "1",
-            )
-            methodology = detail.object("dataInfo").text("methodologyNum")
-            return NativeProject(
-                native_project_id=native_project_id,
-                name=project.text("projectName"),
-                country="CN",
-                activity_type=ACTIVITY_TYPES.get(methodology.rpartition("-")[0], "other"),
-                time_zone=str(CHINA),
-                identifiers=(("cn_project_code", project.text("projectCode")),),
-            )
-        except Unclear as unclear:
-            raise NativeUnavailable(f"project {native_project_id}: {unclear}") from unclear
-
-    async def get_outcome(self, native_project_id: str, period: Period) -> MeasuredOutcome | None:
-        """The registered certified reduction of exactly these days, in kgCO2e."""
+    async def _outcome(self, native_project_id: str, period: Period) -> MeasuredOutcome | None:
+        """The registered certified reduction of exactly these days."""
         days = days_of_period(period, CHINA)
         if days is None:
             return None
         wanted = {"projectInfoId": native_project_id, "startDate": f"{days[0]:%Y%m%d}", "endDate": f"{days[1]:%Y%m%d}"}
-        try:
-            answer = await self._read("/api/assumed/reduction", **wanted)
-            answer.must_name(**wanted)
-            if answer.values.get("dataInfo", "") is None:
-                return None
-            reduction = answer.object("dataInfo")
-            reduction.must_name(**wanted)
-            if not reduction.flag("registered"):
-                return None
-            return MeasuredOutcome(
-                native_project_id=native_project_id,
-                period=period,
-                base_unit="kgCO2e",
-                quantity=reduction.count("certifiedNum") * KG_PER_TONNE,
-                carried_in=0,
-            )
-        except Unclear as unclear:
-            raise NativeUnavailable(f"outcome of {native_project_id} in {period}: {unclear}") from unclear
+        reduction = (await self._read("/api/assumed/reduction", **wanted)).record("dataInfo", **wanted)
+        if reduction is None or not reduction.flag("registered"):
+            return None
+        return MeasuredOutcome(
+            native_project_id=native_project_id,
+            period=period,
+            base_unit="kgCO2e",
+            quantity=reduction.count("certifiedNum") * KG_PER_TONNE,
+            carried_in=0,
+        )
 
     async def issue(self, orders: Sequence[NativeOrder]) -> list[NativeResult]:
-        """One call for the one order allowed at a time (``max_batch``)."""
-        if len(orders) > self._capabilities.max_batch:
-            raise ValueError(f"{len(orders)} orders; CCER takes {self._capabilities.max_batch} in a call")
-        results: list[NativeResult] = []
-        for order in orders:
-            try:
-                results.append(await self._issue(order))
-            except Unclear as unclear:
-                results.append(NativeUnknown(f"{order.external_reference}: {unclear}"))
-        return results
+        """See ``NativeRegistry``; one order goes in a call."""
+        return await placed(orders, self._place, registry=self._registry)
 
-    async def _issue(self, order: NativeOrder) -> NativeIssuance | NativeRefusal:
+    async def _place(self, order: NativeOrder) -> NativeIssuance | NativeRefusal:
         days = days_of_period(order.period, CHINA)
         if days is None:
-            return NativeRefusal(
-                "PERIOD_NOT_CIVIL", f"{order.period} is not whole days in UTC+8; not sent", lasting=True
-            )
+            return not_civil(order, "whole days")
         body = {
             "projectInfoId": order.native_project_id,
             "startDate": f"{days[0]:%Y%m%d}",
@@ -149,31 +124,23 @@ class CcerNative:
         _, answer = await self._http.ask("POST", "/api/assumed/issue", body=body)
         answer.must_name(externalReference=order.external_reference)
         if not answer.flag("successful"):
-            code, message = answer.text("code"), answer.text("msg")
-            if code not in LASTING:
-                raise Unclear(f"refused with a code that is not known: {code}: {message}")
-            return NativeRefusal(code, message, LASTING[code])
-        issuance = _issuance(answer.object("dataInfo"))
-        check_answers(order, issuance)
-        return issuance
+            return refusal(answer.text("code"), answer.text("msg"), LASTING)
+        return _issuance(answer.object("dataInfo"))
 
-    async def find(self, external_reference: str) -> NativeIssuance | None:
+    async def _by_reference(self, external_reference: str) -> NativeIssuance | None:
         """The oldest issuance with that reference.
 
         The registry does not guard references, so there can be two. The second is not hidden: it is logged
         as an error and ``list_issuances`` yields both, where reconciliation finds one without a lock.
         """
-        try:
-            answer = await self._read("/api/assumed/find", externalReference=external_reference)
-            answer.must_name(externalReference=external_reference)
-            rows = answer.objects("dataInfo")
-            for row in rows:
-                row.must_name(externalReference=external_reference)
-            found = {row.text("ccerId"): _issuance(row) for row in rows}
-            if len(found) != answer.count("total"):
-                raise Unclear(f"{answer.count('total')} issuances announced, {len(found)} shown")  # noqa: TRY301
-        except Unclear as unclear:
-            raise NativeUnavailable(f"reference {external_reference}: {unclear}") from unclear
+        answer = await self._read("/api/assumed/find", externalReference=external_reference)
+        answer.must_name(externalReference=external_reference)
+        rows = answer.objects("dataInfo")
+        for row in rows:
+            row.must_name(externalReference=external_reference)
+        found = {row.text("ccerId"): _issuance(row) for row in rows}
+        if len(found) != answer.count("total"):
+            raise Unclear(f"{answer.count('total')} issuances announced, {len(found)} shown")
         if not found:
             return None
         if len(found) > 1:
@@ -186,20 +153,9 @@ class CcerNative:
             f"CCER cannot void reference {external_reference}; absence is proven by searching twice"
         )
 
-    def list_issuances(self) -> AsyncIterator[NativeIssuance]:
-        """All issuances, oldest first, reconciled with the announced total."""
-        return reconciled(self._page)
-
-    async def _page(self, page: int) -> tuple[int, list[NativeIssuance]]:
-        try:
-            answer = await self._read("/api/assumed/issuances", pageNumber=page, pageSize=PAGE_SIZE)
-            return answer.count("total"), [_issuance(row) for row in answer.objects("dataInfo")]
-        except Unclear as unclear:
-            raise NativeUnavailable(f"page {page} of the issuances: {unclear}") from unclear
-
-    async def close(self) -> None:
-        """Release connections."""
-        await self._http.close()
+    async def _issuances(self, page: int) -> tuple[int, Sequence[NativeIssuance | Unclear]]:
+        answer = await self._read("/api/assumed/issuances", pageNumber=page, pageSize=PAGE_SIZE)
+        return answer.count("total"), read_rows(answer.objects("dataInfo"), _issuance)
 
     async def _read(self, path: str, **body: object) -> Fields:
         _, answer = await self._http.ask("POST", path, body=body)
@@ -209,8 +165,8 @@ class CcerNative:
 
 
 def _issuance(row: Fields) -> NativeIssuance:
-    try:
-        issuance = NativeIssuance(
+    issuance = readable(
+        lambda: NativeIssuance(
             native_issuance_id=row.text("ccerId"),
             external_reference=row.text("externalReference"),
             fencing_token=row.count("fencingToken"),
@@ -224,7 +180,6 @@ def _issuance(row: Fields) -> NativeIssuance:
                 for block in row.objects("serialBlocks")
             ),
         )
-    except (ValueError, OverflowError) as error:
-        raise Unclear(f"an issuance cannot be read: {error}") from error
+    )
     check_serials(issuance)
     return issuance

@@ -1,5 +1,6 @@
 """Between the wire and the domain of the registry side."""
 
+import math
 from datetime import UTC
 from typing import Final
 
@@ -7,12 +8,14 @@ from google.rpc import status_pb2
 from google.type.interval_pb2 import Interval
 
 from soleclaim.api.common.v1 import types_pb2
+from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb
 from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.core.errors import DomainError, Reason
 from soleclaim.core.period import Period
 from soleclaim.registry.domain import Declaration, Entry, IssuanceState, Refusal
+from soleclaim.registry.native import PlantDescription
 from soleclaim.registry.peers import FoundIssuance, PeerAnswer, Verdict
-from soleclaim.rpc.parse import to_interval, to_timestamp
+from soleclaim.rpc.parse import Faults, to_interval, to_timestamp
 from soleclaim.rpc.status import RemoteRefusal, to_status
 
 BASE_UNITS: Final = {
@@ -23,11 +26,15 @@ BASE_UNITS: Final = {
 
 STATES: Final = {
     IssuanceState.PENDING: pb.ISSUANCE_STATE_PENDING,
+    IssuanceState.UNDER_REVIEW: pb.ISSUANCE_STATE_UNDER_REVIEW,
     IssuanceState.IN_DOUBT: pb.ISSUANCE_STATE_IN_DOUBT,
     IssuanceState.ISSUED: pb.ISSUANCE_STATE_ISSUED,
     IssuanceState.REFUSED: pb.ISSUANCE_STATE_REFUSED,
 }
 STATES_BACK: Final = {number: state for state, number in STATES.items()}
+
+_MAX_CAPACITY_KW: Final = 10**9
+_YEARS: Final = range(1800, 2201)
 
 _VERDICTS: Final = {
     Verdict.ISSUED: pb.PEER_VERDICT_ISSUED,
@@ -43,6 +50,27 @@ def to_declaration(declaration: Declaration) -> types_pb2.Declaration:
         no_claim_after_transfer=declaration.no_claim_after_transfer,
         document_uri=declaration.document_uri,
     )
+
+
+def to_description(plant: PlantDescription) -> activity_pb.PlantDescription:
+    """A description on the wire. What the lookup would refuse is left out: a project must not fail for it."""
+    described = activity_pb.PlantDescription(
+        name_local=_fit(plant.name_local, 256),
+        owner=_fit(plant.owner, 512),
+        owner_local=_fit(plant.owner_local, 512),
+        capacity_kw=plant.capacity_kw if 0 <= plant.capacity_kw <= _MAX_CAPACITY_KW else 0,
+        commissioning_year=plant.commissioning_year if plant.commissioning_year in _YEARS else 0,
+        region=_fit(plant.region, 128),
+    )
+    if plant.position is not None and all(map(math.isfinite, plant.position)):
+        described.position.latitude, described.position.longitude = plant.position
+    return described
+
+
+def _fit(text: str, max_length: int) -> str:
+    faults = Faults()
+    faults.text("", text, max_length=max_length, required=False)
+    return "" if faults.any() else text
 
 
 def to_issuance(entry: Entry, instrument: str) -> pb.Issuance:
@@ -68,8 +96,8 @@ def to_issuance(entry: Entry, instrument: str) -> pb.Issuance:
 
 
 def _error(entry: Entry) -> status_pb2.Status | None:
-    """Only a final refusal is told: before the lookup has ended the lock, the entry is not refused."""
-    if entry.refusal is None or entry.state is not IssuanceState.REFUSED:
+    """A final refusal, or what it waits for. Before the lookup has ended the lock, an entry is not refused."""
+    if entry.refusal is None or entry.state not in (IssuanceState.REFUSED, IssuanceState.UNDER_REVIEW):
         return None
     return to_status(entry.refusal.error())
 

@@ -1,6 +1,5 @@
 """``Lookup`` over gRPC."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
@@ -10,14 +9,16 @@ from google.rpc import status_pb2
 
 from soleclaim.api.common.v1 import types_pb2
 from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb
+from soleclaim.api.lookup.v1 import coverage_service_pb2 as coverage_pb
 from soleclaim.api.lookup.v1 import issuance_lock_service_pb2 as lock_pb
 from soleclaim.api.lookup.v1 import outcome_service_pb2 as outcome_pb
 from soleclaim.api.lookup.v1 import registry_directory_service_pb2 as directory_pb
+from soleclaim.api.lookup.v1 import settlement_service_pb2 as settlement_pb
 from soleclaim.client import LookupClient, RemoteRefusal, RemoteUnavailable
 from soleclaim.core.activity_id import ActivityId, parse_activity_id
 from soleclaim.core.errors import REASONS, Reason
 from soleclaim.registry.domain import EvidenceKind, Refusal
-from soleclaim.registry.grpc.convert import BASE_UNITS, from_refusal, to_declaration
+from soleclaim.registry.grpc.convert import BASE_UNITS, from_refusal, to_declaration, to_description
 from soleclaim.registry.instruments import Instrument
 from soleclaim.registry.lookup import (
     Absent,
@@ -27,10 +28,12 @@ from soleclaim.registry.lookup import (
     LockWish,
     LookupUnavailable,
     Made,
+    Names,
     RecordedOutcome,
+    Settled,
 )
-from soleclaim.registry.native import NativeProject
-from soleclaim.rpc.parse import to_interval
+from soleclaim.registry.native import NativeCoverage, NativeProject, NativeSettlement
+from soleclaim.rpc.parse import to_interval, to_timestamp
 from soleclaim.rpc.status import from_status
 
 _LOG = logging.getLogger(__name__)
@@ -39,9 +42,8 @@ _T = TypeVar("_T")
 
 API_VERSION: Final = "v1"
 
-_GETS_AT_ONCE: Final = 16
-"""Up to so many locks are read one by one; more are looked up among all that are under way."""
-_PAGE: Final = 500
+_GETS_AT_ONCE: Final = 1000
+"""Locks read in one call."""
 
 _STATES: Final = {lock_pb.IssuanceLockState.Value(f"ISSUANCE_LOCK_STATE_{state.value}"): state for state in LockState}
 
@@ -73,25 +75,25 @@ class LookupGateway:
                 return None
             raise LookupUnavailable(f"resolve refused: {refusal}") from refusal
 
+    async def names_of(self, activity: ActivityId) -> Names:
+        """See ``Lookup``."""
+        request = activity_pb.GetActivityRequest(name=f"activities/{activity}", view=activity_pb.ACTIVITY_VIEW_FULL)
+        try:
+            known = await self._call(self._client.activities.GetActivity, request)
+        except RemoteRefusal as refusal:
+            if refusal.reason is Reason.ACTIVITY_UNKNOWN:
+                return Names(frozenset({activity}), frozenset())
+            raise LookupUnavailable(f"reading an activity refused: {refusal}") from refusal
+        return Names(
+            frozenset({activity, *map(_activity_id_of, (known.name, *known.aliases))}),
+            frozenset(each.native_project_id for each in known.native_projects if each.registry == self._registry),
+        )
+
     async def register(self, request_id: str, projects: Sequence[NativeProject]) -> list[ActivityId | Refusal]:
         """See ``Lookup``."""
         request = activity_pb.BatchRegisterActivitiesRequest(
             request_id=request_id,
-            requests=[
-                activity_pb.RegisterActivityRequest(
-                    native_project=activity_pb.NativeProjectRef(
-                        registry=self._registry, native_project_id=project.native_project_id
-                    ),
-                    country=project.country,
-                    activity_type=project.activity_type,
-                    display_name=project.name,
-                    time_zone=project.time_zone,
-                    identifiers=[
-                        types_pb2.Identifier(scheme=scheme, value=value) for scheme, value in project.identifiers
-                    ],
-                )
-                for project in projects
-            ],
+            requests=[_to_registration(self._registry, project) for project in projects],
         )
         return await self._batch(
             self._client.activities.BatchRegisterActivities, request, lambda result: _activity_id(result.activity)
@@ -113,6 +115,22 @@ class LookupGateway:
             ],
         )
         return await self._batch(self._client.outcomes.BatchRecordOutcomes, request, _done)
+
+    async def record_coverage(self, request_id: str, statements: Sequence[NativeCoverage]) -> list[Refusal | None]:
+        """See ``CoverageLookup``."""
+        request = coverage_pb.BatchRecordCoverageRequest(
+            request_id=request_id, requests=[_to_statement(self._registry, each) for each in statements]
+        )
+        return await self._batch(self._client.coverage.BatchRecordCoverage, request, _done)
+
+    async def record_settlements(self, request_id: str, lines: Sequence[NativeSettlement]) -> list[Settled | Refusal]:
+        """See ``SettlementLookup``."""
+        request = settlement_pb.BatchRecordSettlementsRequest(
+            request_id=request_id, requests=[_to_line(self._registry, each) for each in lines]
+        )
+        return await self._batch(
+            self._client.settlements.BatchRecordSettlements, request, lambda result: _settled(result.settlement)
+        )
 
     async def acquire(self, request_id: str, wishes: Sequence[LockWish]) -> list[Grant | Refusal]:
         """See ``Lookup``."""
@@ -171,15 +189,18 @@ class LookupGateway:
 
     async def locks(self, names: Sequence[str]) -> list[LockNow]:
         """See ``Lookup``."""
+        found: list[LockNow] = []
         try:
-            known = await self._issuing() if len(names) > _GETS_AT_ONCE else {}
-            for start in range(0, len(names), _GETS_AT_ONCE):
-                rest = [name for name in names[start : start + _GETS_AT_ONCE] if name not in known]
-                known.update(zip(rest, await asyncio.gather(*map(self._lock, rest)), strict=True))
+            while rest := names[len(found) :]:
+                request = lock_pb.BatchGetIssuanceLocksRequest(names=rest[:_GETS_AT_ONCE])
+                answer = await self._call(self._client.locks.BatchGetIssuanceLocks, request)
+                if [lock.name for lock in answer.issuance_locks] != request.names[: len(answer.issuance_locks) or 1]:
+                    raise LookupUnavailable("the answer is not about the locks that were asked for")
+                found += map(_lock_now, answer.issuance_locks)
         except RemoteRefusal as refusal:
             _LOG.error("the lookup does not tell how this registry's locks stand: %s", refusal)
             raise LookupUnavailable(f"reading locks refused: {refusal}") from refusal
-        return [known[name] for name in names]
+        return found
 
     async def check(self, wish: LockWish) -> list[Refusal]:
         """See ``Lookup``."""
@@ -201,24 +222,6 @@ class LookupGateway:
             raise LookupUnavailable(f"announcement refused: {refusal}") from refusal
 
     # -- Inside -------------------------------------------------------------------------------------------------
-
-    async def _lock(self, name: str) -> LockNow:
-        return _lock_now(
-            await self._call(self._client.locks.GetIssuanceLock, lock_pb.GetIssuanceLockRequest(name=name))
-        )
-
-    async def _issuing(self) -> dict[str, LockNow]:
-        """All locks of this registry in ISSUING, by name."""
-        request = lock_pb.ListIssuanceLocksRequest(
-            registry=self._registry, state=lock_pb.ISSUANCE_LOCK_STATE_ISSUING, page_size=_PAGE
-        )
-        found: dict[str, LockNow] = {}
-        while True:
-            page = await self._call(self._client.locks.ListIssuanceLocks, request)
-            found |= {lock.name: _lock_now(lock) for lock in page.issuance_locks}
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
 
     def _to_acquire(self, wish: LockWish) -> lock_pb.AcquireIssuanceLockRequest:
         return lock_pb.AcquireIssuanceLockRequest(
@@ -261,6 +264,55 @@ class LookupGateway:
         return answers
 
 
+def _to_registration(registry: str, project: NativeProject) -> activity_pb.RegisterActivityRequest:
+    return activity_pb.RegisterActivityRequest(
+        native_project=activity_pb.NativeProjectRef(registry=registry, native_project_id=project.native_project_id),
+        country=project.country,
+        activity_type=project.activity_type,
+        display_name=project.name,
+        time_zone=project.time_zone,
+        identifiers=[types_pb2.Identifier(scheme=scheme, value=value) for scheme, value in project.identifiers],
+        description=None if project.description is None else to_description(project.description),
+    )
+
+
+def _to_statement(registry: str, statement: NativeCoverage) -> coverage_pb.RecordCoverageRequest:
+    message = coverage_pb.RecordCoverageRequest(
+        statement_id=statement.statement_id,
+        corrects=statement.corrects or "",
+        unit=_to_registration(registry, statement.project),
+        inside=statement.inside or "",
+        boundary=statement.boundary,
+        sector=statement.sector,
+        withdrawn=statement.withdrawn,
+    )
+    if not message.unit.identifiers:
+        # A cap knows its units by their owner's number, which names many plants: what it looks like is all there is.
+        message.unit.description.SetInParent()
+    message.period.start_time.CopyFrom(to_timestamp(statement.start))
+    if statement.end is not None:
+        message.period.end_time.CopyFrom(to_timestamp(statement.end))
+    return message
+
+
+def _to_line(registry: str, line: NativeSettlement) -> settlement_pb.RecordSettlementRequest:
+    return settlement_pb.RecordSettlementRequest(
+        native_project=activity_pb.NativeProjectRef(registry=registry, native_project_id=line.native_project_id),
+        settlement_id=line.settlement_id,
+        corrects=line.corrects or "",
+        contract=line.contract,
+        period=to_interval(line.period),
+        energy_kwh=line.energy_kwh,
+        buyer_code=line.buyer_code,
+        blocks=[types_pb2.UnitBlock(series=each.series, start=each.start, end=each.end) for each in line.blocks],
+    )
+
+
+def _settled(settlement: settlement_pb.Settlement) -> Settled:
+    final = (settlement_pb.SETTLEMENT_STATE_SETTLED, settlement_pb.SETTLEMENT_STATE_CORRECTED)
+    return Settled.YES if settlement.state in final else Settled.NOT_YET
+
+
 def _done(_result: object) -> None:
     """The item was done; nothing of the answer is needed."""
 
@@ -280,4 +332,8 @@ def _lock_now(lock: lock_pb.IssuanceLock) -> LockNow:
 
 
 def _activity_id(activity: activity_pb.Activity) -> ActivityId:
-    return parse_activity_id(activity.name.removeprefix("activities/"))
+    return _activity_id_of(activity.name)
+
+
+def _activity_id_of(name: str) -> ActivityId:
+    return parse_activity_id(name.removeprefix("activities/"))

@@ -32,13 +32,12 @@ from soleclaim.registry.peers import FoundIssuance
 from soleclaim.registry.workflow import Tools
 from soleclaim.rpc.caller import Context, caller_of, require_registry
 from soleclaim.rpc.calls import unbound
+from soleclaim.rpc.pages import MAX_PAGE, page_size
 from soleclaim.rpc.parse import Faults, encode_page_token, query_hash
 from soleclaim.rpc.status import to_status
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["RegistryService"].full_name
 
-_MAX_PAGE: Final = 1000
-_DEFAULT_PAGE: Final = 100
 _ISSUANCE_NAME: Final = re.compile(r"issuances/([1-9][0-9]{0,17})")
 _NO_PERIOD: Final = Period(EARLIEST, LATEST)
 """Stands where a period is missing; the request is refused before it is used."""
@@ -68,7 +67,9 @@ class RegistryServicer(RegistryServiceServicer):
                     base_unit=BASE_UNITS[instrument.base_unit],
                     base_units_per_unit=instrument.base_units_per_unit,
                 )
-            ],
+            ]
+            if self._tools.native.capabilities.issues
+            else [],
             absence_proof=self._tools.native.capabilities.absence_proof.value,
             max_batch_size=MAX_BATCH,
             api_version="v1",
@@ -77,6 +78,7 @@ class RegistryServicer(RegistryServiceServicer):
     async def RequestIssuance(self, request: pb.RequestIssuanceRequest, context: Context) -> pb.Issuance:
         """One issuance; a refused one is an answer in state REFUSED, as in a batch."""
         caller = self._own(context)
+        self._must_issue()
         faults = Faults()
         request_id = faults.request_id("request_id", request.request_id)
         order = _order(faults, request)
@@ -89,6 +91,7 @@ class RegistryServicer(RegistryServiceServicer):
     ) -> pb.BatchRequestIssuancesResponse:
         """Up to 1,000 issuances."""
         caller = self._own(context)
+        self._must_issue()
         faults = Faults()
         request_id = faults.request_id("request_id", request.request_id)
         faults.number("requests.size", len(request.requests), minimum=1, maximum=MAX_BATCH)
@@ -105,6 +108,7 @@ class RegistryServicer(RegistryServiceServicer):
     async def CheckIssuance(self, request: pb.CheckIssuanceRequest, context: Context) -> pb.CheckIssuanceResponse:
         """Dry run."""
         self._own(context)
+        self._must_issue()
         faults = Faults()
         order = _order(faults, request)
         faults.raise_if_any()
@@ -134,7 +138,7 @@ class RegistryServicer(RegistryServiceServicer):
         """Issuances in order of creation."""
         self._own(context)
         faults = Faults()
-        size = faults.number("page_size", request.page_size, minimum=0, maximum=_MAX_PAGE) or _DEFAULT_PAGE
+        size = page_size(request.page_size, faults)
         query = query_hash(request)
         after = faults.page_token("page_token", request.page_token, query) or 0
         activity = faults.activity("activity", request.activity) if request.activity else None
@@ -160,8 +164,19 @@ class RegistryServicer(RegistryServiceServicer):
         activity = faults.activity("activity", request.activity)
         period = faults.period("period", request.HasField("period"), request.period)
         faults.raise_if_any()
-        entries = await self._tools.journal.list_entries(
-            after=IssuanceId(0), limit=_MAX_PAGE, activity=activity, period=period, states=_TELLING
+        if activity is None or period is None:
+            raise AssertionError("no value and no fault")
+        # The journal knows each activity as it was called when the issuance was asked for.
+        try:
+            names = await self._tools.lookup.names_of(activity)
+        except LookupUnavailable as error:
+            raise DomainError(Reason.LOOKUP_UNAVAILABLE) from error
+        entries = await self._tools.journal.find_entries(
+            activities=names.activities,
+            native_project_ids=names.native_project_ids,
+            period=period,
+            states=_TELLING,
+            limit=MAX_PAGE,
         )
         return pb.FindIssuancesResponse(issuances=[to_found(self._found(entry)) for entry in entries])
 
@@ -173,6 +188,10 @@ class RegistryServicer(RegistryServiceServicer):
         if caller.role is Role.REGISTRY:
             require_registry(caller, self._tools.registry)
         return caller
+
+    def _must_issue(self) -> None:
+        if not self._tools.native.capabilities.issues:
+            raise DomainError(Reason.REGISTRY_ISSUES_NOTHING, registry=self._tools.registry)
 
     async def _issue(self, caller: Caller, request_id: str, orders: Sequence[Order]) -> list[Entry]:
         # The work must not inherit the caller's deadline: it goes on when the caller is gone.

@@ -2,7 +2,6 @@
 
 import sqlite3
 from datetime import date
-from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -14,7 +13,10 @@ from soleclaim.sandbox.application import build
 from soleclaim.sandbox.ccer.store import SECOND_ID, CcerStore, IssueOrder, NewProject, NewReduction
 from soleclaim.sandbox.faults import FaultBoard
 from soleclaim.sandbox.fields import (
+    MEGAWATTS,
+    PROJECT_CODE,
     REFERENCE,
+    USCC,
     BadRequest,
     Refused,
     Row,
@@ -24,10 +26,10 @@ from soleclaim.sandbox.fields import (
     optional_text,
     text,
 )
+from soleclaim.sandbox.stand_in import StandIn
 
 MAX_PAGE_SIZE: Final = 50
 _ID: Final = r"[0-9]{19}"
-_PROJECT_CODE: Final = r"[0-9]{4}-[0-9]{6}-[0-9]{2}-[0-9]{2}-[0-9]{6}"
 _STATUS_NAMES: Final = {"1": "公示中", "2": "已登记", "3": "公示中", "4": "已登记", "5": "已签发"}
 _SECOND_ID_KEYS: Final = {"2": "projectInfoId", "4": "certificationId", "5": "ccerId"}
 
@@ -60,16 +62,16 @@ def _new_project(row: Row) -> NewProject:
     project_type_name = text(row, "projectTypeName")
     return NewProject(
         project_info_id=optional_text(row, "projectInfoId", _ID),
-        project_code=text(row, "projectCode", _PROJECT_CODE),
+        project_code=optional_text(row, "projectCode", PROJECT_CODE),
         name=text(row, "projectName"),
         organisation=text(row, "orgCustomerName"),
-        uscc=optional_text(row, "orgUscc", r"[0-9A-Z]{18}"),
+        uscc=optional_text(row, "orgUscc", USCC),
         project_type=text(row, "projectType", r"[A-Z][0-9]{4}"),
         project_type_name=project_type_name,
         methodology=text(row, "methodologyNum", r"CCER-[0-9]{2}-[0-9]{3}-V[0-9]{2}"),
         methodology_name=optional_text(row, "methodologyName") or project_type_name,
         province=text(row, "provinceName"),
-        capacity_mw=optional_text(row, "capacityMw", r"[0-9]{1,6}(\.[0-9]{1,3})?"),
+        capacity_mw=optional_text(row, "capacityMw", MEGAWATTS),
         expected_per_year=integer(row, "expectYearNum"),
         public_start=_date(row, "publicStartDate") if row.get("publicStartDate") is not None else None,
         registered=_registered(row),
@@ -254,9 +256,9 @@ class _Api:
         return _envelope(self._board.listed(request.url.path, [_issuance_json(row) for row in rows]), total=total)
 
 
-def create_app(database: Path) -> Starlette:
+def create_app(stand_in: StandIn) -> Starlette:
     """The stand-in on one SQLite file, which is made when it is not there."""
-    store, board = CcerStore(database), FaultBoard()
+    store, board = CcerStore(stand_in.database), FaultBoard()
     api = _Api(store, board)
     handlers = {
         "/api/projectmanage/open/getOpeningApply": api.opening_list,

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS project (
     id INTEGER PRIMARY KEY,
     project_info_id TEXT NOT NULL UNIQUE,
     apply_id TEXT NOT NULL UNIQUE,
-    project_code TEXT NOT NULL,
+    project_code TEXT,
     name TEXT NOT NULL,
     organisation TEXT NOT NULL,
     uscc TEXT,
@@ -92,7 +92,7 @@ class NewProject:
     """A project to register. ``project_info_id`` may be chosen by the caller (19 digits)."""
 
     project_info_id: str | None
-    project_code: str
+    project_code: str | None
     name: str
     organisation: str
     uscc: str | None

@@ -1,7 +1,6 @@
 """The green certificate stand-in's HTTP API. All of it is assumed: the real one is not public."""
 
 import sqlite3
-from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -12,7 +11,11 @@ from starlette.routing import Route
 from soleclaim.sandbox.application import build
 from soleclaim.sandbox.faults import FaultBoard
 from soleclaim.sandbox.fields import (
+    FILING_CODE,
+    MEGAWATTS,
+    PROJECT_CODE,
     REFERENCE,
+    USCC,
     BadRequest,
     Refused,
     Row,
@@ -20,14 +23,15 @@ from soleclaim.sandbox.fields import (
     json_object,
     objects,
     optional_text,
+    page_of,
     text,
 )
 from soleclaim.sandbox.gec.store import QUANTITY_CLASS, GecStore, IssueOrder, NewFiling, Reading
+from soleclaim.sandbox.stand_in import StandIn
 
 MAX_ORDERS: Final = 500
 MAX_PAGE_SIZE: Final = 200
 ENERGY_TYPES: Final = "风电|光伏|水电|生物质|地热|海洋能"
-_FILING_CODE: Final = "[0-9A-Z]{17}"
 _MONTH: Final = "20[0-9]{2}-(0[1-9]|1[0-2])"
 
 
@@ -40,25 +44,25 @@ def _new_filing(row: Row) -> NewFiling:
     if not isinstance(tradable, bool):
         raise BadRequest("tradable must be true or false")
     return NewFiling(
-        filing_code=text(row, "filingCode", _FILING_CODE),
+        filing_code=text(row, "filingCode", FILING_CODE),
         project_name=text(row, "projectName"),
         owner=text(row, "owner"),
-        uscc=optional_text(row, "uscc", r"[0-9A-Z]{18}"),
-        project_code=optional_text(row, "projectCode", r"[0-9]{4}-[0-9]{6}-[0-9]{2}-[0-9]{2}-[0-9]{6}"),
+        uscc=optional_text(row, "uscc", USCC),
+        project_code=optional_text(row, "projectCode", PROJECT_CODE),
         energy_type=text(row, "energyType", ENERGY_TYPES),
         province=text(row, "province"),
-        capacity_mw=optional_text(row, "capacityMw", r"[0-9]{1,6}(\.[0-9]{1,3})?"),
+        capacity_mw=optional_text(row, "capacityMw", MEGAWATTS),
         tradable=tradable,
     )
 
 
 def _reading(row: Row) -> Reading:
-    return Reading(text(row, "filingCode", _FILING_CODE), text(row, "month", _MONTH), integer(row, "kwh"))
+    return Reading(text(row, "filingCode", FILING_CODE), text(row, "month", _MONTH), integer(row, "kwh"))
 
 
 def _issue_order(row: Row) -> IssueOrder:
     return IssueOrder(
-        filing_code=text(row, "filingCode", _FILING_CODE),
+        filing_code=text(row, "filingCode", FILING_CODE),
         month=text(row, "generationMonth", _MONTH),
         certificates=integer(row, "certificates", least=1),
         external_reference=text(row, "externalReference", REFERENCE),
@@ -185,17 +189,16 @@ class _Api:
 
     async def issuances(self, request: Request) -> JSONResponse:
         """All issuances, oldest first."""
-        asked = {name: int(text(request.query_params, name, "[0-9]{1,9}")) for name in ("page", "size")}
-        page = integer(asked, "page", least=1)
-        size = self._board.page_size(request.url.path, integer(asked, "size", least=1), MAX_PAGE_SIZE)
+        page, wanted = page_of(request.query_params, "page", "size")
+        size = self._board.page_size(request.url.path, wanted, MAX_PAGE_SIZE)
         total, rows = self._store.issuances(page, size)
         items = self._board.listed(request.url.path, [_issuance_json(row) for row in rows])
         return JSONResponse({"total": total, "items": items})
 
 
-def create_app(database: Path) -> Starlette:
+def create_app(stand_in: StandIn) -> Starlette:
     """The stand-in on one SQLite file, which is made when it is not there."""
-    store, board = GecStore(database), FaultBoard()
+    store, board = GecStore(stand_in.database), FaultBoard()
     api = _Api(store, board)
     routes = [
         Route("/api/v1/filings", api.add_filings, methods=["POST"]),

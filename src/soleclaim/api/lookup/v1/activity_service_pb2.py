@@ -24,45 +24,52 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
+from google.type import interval_pb2 as google_dot_type_dot_interval__pb2
 from google.type import latlng_pb2 as google_dot_type_dot_latlng__pb2
 from soleclaim.api.common.v1 import types_pb2 as soleclaim_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.soleclaim/api/lookup/v1/activity_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18google/type/latlng.proto\x1a#soleclaim/api/common/v1/types.proto\"\x98\x02\n\x08\x41\x63tivity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x15\n\ractivity_type\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x38\n\x0bidentifiers\x18\x06 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12\x42\n\x0fnative_projects\x18\x07 \x03(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x10NativeProjectRef\x12\x10\n\x08registry\x18\x01 \x01(\t\x12\x19\n\x11native_project_id\x18\x02 \x01(\t\"\xbb\x02\n\x17RegisterActivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x41\n\x0enative_project\x18\x02 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x15\n\ractivity_type\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x38\n\x0bidentifiers\x18\x07 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12>\n\x0b\x64\x65scription\x18\x08 \x01(\x0b\x32).soleclaim.api.lookup.v1.PlantDescription\"\xb2\x01\n\x10PlantDescription\x12\x12\n\nname_local\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0bowner_local\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61pacity_kw\x18\x04 \x01(\x03\x12%\n\x08position\x18\x05 \x01(\x0b\x32\x13.google.type.LatLng\x12\x1a\n\x12\x63ommissioning_year\x18\x06 \x01(\x05\x12\x0e\n\x06region\x18\x07 \x01(\t\"x\n\x1e\x42\x61tchRegisterActivitiesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x42\n\x08requests\x18\x02 \x03(\x0b\x32\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\"[\n\x1f\x42\x61tchRegisterActivitiesResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.soleclaim.api.lookup.v1.ActivityResult\"v\n\x0e\x41\x63tivityResult\x12\x35\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32!.soleclaim.api.lookup.v1.ActivityH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\"\n\x12GetActivityRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9f\x01\n\x16ResolveActivityRequest\x12\x43\n\x0enative_project\x18\x01 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRefH\x00\x12\x39\n\nidentifier\x18\x02 \x01(\x0b\x32#.soleclaim.api.common.v1.IdentifierH\x00\x42\x05\n\x03key\"\xcf\x01\n\x15\x46indActivitiesRequest\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x15\n\ractivity_type\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x38\n\x0bidentifiers\x18\x04 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12>\n\x0b\x64\x65scription\x18\x05 \x01(\x0b\x32).soleclaim.api.lookup.v1.PlantDescription\"X\n\x16\x46indActivitiesResponse\x12>\n\ncandidates\x18\x01 \x03(\x0b\x32*.soleclaim.api.lookup.v1.ActivityCandidate\"Y\n\x11\x41\x63tivityCandidate\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0c\n\x04same\x18\x03 \x01(\x08\x12\x0f\n\x07reasons\x18\x04 \x03(\t\"P\n\x15ListActivitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08registry\x18\x03 \x01(\t\"h\n\x16ListActivitiesResponse\x12\x35\n\nactivities\x18\x01 \x03(\x0b\x32!.soleclaim.api.lookup.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb5\x05\n\x0f\x41\x63tivityService\x12g\n\x10RegisterActivity\x12\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x8c\x01\n\x17\x42\x61tchRegisterActivities\x12\x37.soleclaim.api.lookup.v1.BatchRegisterActivitiesRequest\x1a\x38.soleclaim.api.lookup.v1.BatchRegisterActivitiesResponse\x12]\n\x0bGetActivity\x12+.soleclaim.api.lookup.v1.GetActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x65\n\x0fResolveActivity\x12/.soleclaim.api.lookup.v1.ResolveActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12q\n\x0eListActivities\x12..soleclaim.api.lookup.v1.ListActivitiesRequest\x1a/.soleclaim.api.lookup.v1.ListActivitiesResponse\x12q\n\x0e\x46indActivities\x12..soleclaim.api.lookup.v1.FindActivitiesRequest\x1a/.soleclaim.api.lookup.v1.FindActivitiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.soleclaim/api/lookup/v1/activity_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1agoogle/type/interval.proto\x1a\x18google/type/latlng.proto\x1a#soleclaim/api/common/v1/types.proto\"\xc6\x03\n\x08\x41\x63tivity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x02 \x01(\t\x12\x15\n\ractivity_type\x18\x03 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x38\n\x0bidentifiers\x18\x06 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12\x42\n\x0fnative_projects\x18\x07 \x03(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06wholes\x18\t \x03(\t\x12\r\n\x05parts\x18\n \x03(\t\x12\x0f\n\x07\x61liases\x18\x0b \x03(\t\x12?\n\x0fmeasured_totals\x18\x0c \x03(\x0b\x32&.soleclaim.api.lookup.v1.MeasuredTotal\x12;\n\rissued_totals\x18\r \x03(\x0b\x32$.soleclaim.api.lookup.v1.IssuedTotal\"\xae\x01\n\rMeasuredTotal\x12\x34\n\tbase_unit\x18\x01 \x01(\x0e\x32!.soleclaim.api.common.v1.BaseUnit\x12\x10\n\x08quantity\x18\x02 \x01(\x03\x12#\n\x04span\x18\x03 \x01(\x0b\x32\x15.google.type.Interval\x12\x15\n\routcome_count\x18\x04 \x01(\x03\x12\x19\n\x11overlapping_count\x18\x05 \x01(\x03\"v\n\x0bIssuedTotal\x12\x10\n\x08registry\x18\x01 \x01(\t\x12\x12\n\ninstrument\x18\x02 \x01(\t\x12\x12\n\x05units\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12#\n\x04span\x18\x04 \x01(\x0b\x32\x15.google.type.IntervalB\x08\n\x06_units\"?\n\x10NativeProjectRef\x12\x10\n\x08registry\x18\x01 \x01(\t\x12\x19\n\x11native_project_id\x18\x02 \x01(\t\"\xbb\x02\n\x17RegisterActivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x41\n\x0enative_project\x18\x02 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRef\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x15\n\ractivity_type\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x38\n\x0bidentifiers\x18\x07 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12>\n\x0b\x64\x65scription\x18\x08 \x01(\x0b\x32).soleclaim.api.lookup.v1.PlantDescription\"\xb2\x01\n\x10PlantDescription\x12\x12\n\nname_local\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x13\n\x0bowner_local\x18\x03 \x01(\t\x12\x13\n\x0b\x63\x61pacity_kw\x18\x04 \x01(\x03\x12%\n\x08position\x18\x05 \x01(\x0b\x32\x13.google.type.LatLng\x12\x1a\n\x12\x63ommissioning_year\x18\x06 \x01(\x05\x12\x0e\n\x06region\x18\x07 \x01(\t\"x\n\x1e\x42\x61tchRegisterActivitiesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x42\n\x08requests\x18\x02 \x03(\x0b\x32\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\"[\n\x1f\x42\x61tchRegisterActivitiesResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.soleclaim.api.lookup.v1.ActivityResult\"v\n\x0e\x41\x63tivityResult\x12\x35\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32!.soleclaim.api.lookup.v1.ActivityH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"W\n\x12GetActivityRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\x04view\x18\x02 \x01(\x0e\x32%.soleclaim.api.lookup.v1.ActivityView\"\xd4\x01\n\x16ResolveActivityRequest\x12\x43\n\x0enative_project\x18\x01 \x01(\x0b\x32).soleclaim.api.lookup.v1.NativeProjectRefH\x00\x12\x39\n\nidentifier\x18\x02 \x01(\x0b\x32#.soleclaim.api.common.v1.IdentifierH\x00\x12\x33\n\x04view\x18\x03 \x01(\x0e\x32%.soleclaim.api.lookup.v1.ActivityViewB\x05\n\x03key\"\xcf\x01\n\x15\x46indActivitiesRequest\x12\x0f\n\x07\x63ountry\x18\x01 \x01(\t\x12\x15\n\ractivity_type\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x38\n\x0bidentifiers\x18\x04 \x03(\x0b\x32#.soleclaim.api.common.v1.Identifier\x12>\n\x0b\x64\x65scription\x18\x05 \x01(\x0b\x32).soleclaim.api.lookup.v1.PlantDescription\"X\n\x16\x46indActivitiesResponse\x12>\n\ncandidates\x18\x01 \x03(\x0b\x32*.soleclaim.api.lookup.v1.ActivityCandidate\"Y\n\x11\x41\x63tivityCandidate\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12\x0c\n\x04same\x18\x03 \x01(\x08\x12\x0f\n\x07reasons\x18\x04 \x03(\t\"P\n\x15ListActivitiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08registry\x18\x03 \x01(\t\"h\n\x16ListActivitiesResponse\x12\x35\n\nactivities\x18\x01 \x03(\x0b\x32!.soleclaim.api.lookup.v1.Activity\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*^\n\x0c\x41\x63tivityView\x12\x1d\n\x19\x41\x43TIVITY_VIEW_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43TIVITY_VIEW_BASIC\x10\x01\x12\x16\n\x12\x41\x43TIVITY_VIEW_FULL\x10\x02\x32\xb5\x05\n\x0f\x41\x63tivityService\x12g\n\x10RegisterActivity\x12\x30.soleclaim.api.lookup.v1.RegisterActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x8c\x01\n\x17\x42\x61tchRegisterActivities\x12\x37.soleclaim.api.lookup.v1.BatchRegisterActivitiesRequest\x1a\x38.soleclaim.api.lookup.v1.BatchRegisterActivitiesResponse\x12]\n\x0bGetActivity\x12+.soleclaim.api.lookup.v1.GetActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12\x65\n\x0fResolveActivity\x12/.soleclaim.api.lookup.v1.ResolveActivityRequest\x1a!.soleclaim.api.lookup.v1.Activity\x12q\n\x0eListActivities\x12..soleclaim.api.lookup.v1.ListActivitiesRequest\x1a/.soleclaim.api.lookup.v1.ListActivitiesResponse\x12q\n\x0e\x46indActivities\x12..soleclaim.api.lookup.v1.FindActivitiesRequest\x1a/.soleclaim.api.lookup.v1.FindActivitiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soleclaim.api.lookup.v1.activity_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTIVITY']._serialized_start=197
-  _globals['_ACTIVITY']._serialized_end=477
-  _globals['_NATIVEPROJECTREF']._serialized_start=479
-  _globals['_NATIVEPROJECTREF']._serialized_end=542
-  _globals['_REGISTERACTIVITYREQUEST']._serialized_start=545
-  _globals['_REGISTERACTIVITYREQUEST']._serialized_end=860
-  _globals['_PLANTDESCRIPTION']._serialized_start=863
-  _globals['_PLANTDESCRIPTION']._serialized_end=1041
-  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_start=1043
-  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_end=1163
-  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_start=1165
-  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_end=1256
-  _globals['_ACTIVITYRESULT']._serialized_start=1258
-  _globals['_ACTIVITYRESULT']._serialized_end=1376
-  _globals['_GETACTIVITYREQUEST']._serialized_start=1378
-  _globals['_GETACTIVITYREQUEST']._serialized_end=1412
-  _globals['_RESOLVEACTIVITYREQUEST']._serialized_start=1415
-  _globals['_RESOLVEACTIVITYREQUEST']._serialized_end=1574
-  _globals['_FINDACTIVITIESREQUEST']._serialized_start=1577
-  _globals['_FINDACTIVITIESREQUEST']._serialized_end=1784
-  _globals['_FINDACTIVITIESRESPONSE']._serialized_start=1786
-  _globals['_FINDACTIVITIESRESPONSE']._serialized_end=1874
-  _globals['_ACTIVITYCANDIDATE']._serialized_start=1876
-  _globals['_ACTIVITYCANDIDATE']._serialized_end=1965
-  _globals['_LISTACTIVITIESREQUEST']._serialized_start=1967
-  _globals['_LISTACTIVITIESREQUEST']._serialized_end=2047
-  _globals['_LISTACTIVITIESRESPONSE']._serialized_start=2049
-  _globals['_LISTACTIVITIESRESPONSE']._serialized_end=2153
-  _globals['_ACTIVITYSERVICE']._serialized_start=2156
-  _globals['_ACTIVITYSERVICE']._serialized_end=2849
+  _globals['_ACTIVITYVIEW']._serialized_start=2760
+  _globals['_ACTIVITYVIEW']._serialized_end=2854
+  _globals['_ACTIVITY']._serialized_start=225
+  _globals['_ACTIVITY']._serialized_end=679
+  _globals['_MEASUREDTOTAL']._serialized_start=682
+  _globals['_MEASUREDTOTAL']._serialized_end=856
+  _globals['_ISSUEDTOTAL']._serialized_start=858
+  _globals['_ISSUEDTOTAL']._serialized_end=976
+  _globals['_NATIVEPROJECTREF']._serialized_start=978
+  _globals['_NATIVEPROJECTREF']._serialized_end=1041
+  _globals['_REGISTERACTIVITYREQUEST']._serialized_start=1044
+  _globals['_REGISTERACTIVITYREQUEST']._serialized_end=1359
+  _globals['_PLANTDESCRIPTION']._serialized_start=1362
+  _globals['_PLANTDESCRIPTION']._serialized_end=1540
+  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_start=1542
+  _globals['_BATCHREGISTERACTIVITIESREQUEST']._serialized_end=1662
+  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_start=1664
+  _globals['_BATCHREGISTERACTIVITIESRESPONSE']._serialized_end=1755
+  _globals['_ACTIVITYRESULT']._serialized_start=1757
+  _globals['_ACTIVITYRESULT']._serialized_end=1875
+  _globals['_GETACTIVITYREQUEST']._serialized_start=1877
+  _globals['_GETACTIVITYREQUEST']._serialized_end=1964
+  _globals['_RESOLVEACTIVITYREQUEST']._serialized_start=1967
+  _globals['_RESOLVEACTIVITYREQUEST']._serialized_end=2179
+  _globals['_FINDACTIVITIESREQUEST']._serialized_start=2182
+  _globals['_FINDACTIVITIESREQUEST']._serialized_end=2389
+  _globals['_FINDACTIVITIESRESPONSE']._serialized_start=2391
+  _globals['_FINDACTIVITIESRESPONSE']._serialized_end=2479
+  _globals['_ACTIVITYCANDIDATE']._serialized_start=2481
+  _globals['_ACTIVITYCANDIDATE']._serialized_end=2570
+  _globals['_LISTACTIVITIESREQUEST']._serialized_start=2572
+  _globals['_LISTACTIVITIESREQUEST']._serialized_end=2652
+  _globals['_LISTACTIVITIESRESPONSE']._serialized_start=2654
+  _globals['_LISTACTIVITIESRESPONSE']._serialized_end=2758
+  _globals['_ACTIVITYSERVICE']._serialized_start=2857
+  _globals['_ACTIVITYSERVICE']._serialized_end=3550
 # @@protoc_insertion_point(module_scope)

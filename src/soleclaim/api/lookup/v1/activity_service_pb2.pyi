@@ -8,7 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
+from google.type import interval_pb2 as _interval_pb2
 from google.type import latlng_pb2 as _latlng_pb2
 from soleclaim.api.common.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -21,6 +23,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ActivityView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivityViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActivityView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVITY_VIEW_UNSPECIFIED: _ActivityView.ValueType  # 0
+    """BASIC."""
+    ACTIVITY_VIEW_BASIC: _ActivityView.ValueType  # 1
+    """What it is and under which ids it is known."""
+    ACTIVITY_VIEW_FULL: _ActivityView.ValueType  # 2
+    """Also its relatives, and the totals of what it produced and of what was issued for it."""
+
+class ActivityView(_ActivityView, metaclass=_ActivityViewEnumTypeWrapper):
+    """How much of an activity is told."""
+
+ACTIVITY_VIEW_UNSPECIFIED: ActivityView.ValueType  # 0
+"""BASIC."""
+ACTIVITY_VIEW_BASIC: ActivityView.ValueType  # 1
+"""What it is and under which ids it is known."""
+ACTIVITY_VIEW_FULL: ActivityView.ValueType  # 2
+"""Also its relatives, and the totals of what it produced and of what was issued for it."""
+Global___ActivityView: _TypeAlias = ActivityView  # noqa: Y015
 
 @_typing.final
 class Activity(_message.Message):
@@ -36,6 +62,11 @@ class Activity(_message.Message):
     IDENTIFIERS_FIELD_NUMBER: _builtins.int
     NATIVE_PROJECTS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    WHOLES_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    MEASURED_TOTALS_FIELD_NUMBER: _builtins.int
+    ISSUED_TOTALS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`activities/{activity_id}`; the id is 16 characters: country, 12 of Crockford base32, 2 check digits."""
     country: _builtins.str
@@ -58,6 +89,26 @@ class Activity(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the lookup first registered it."""
 
+    @_builtins.property
+    def wholes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`activities/{activity_id}` of what it is directly a part of. Only in FULL view."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`activities/{activity_id}` of its direct parts (phases, units, sites). Only in FULL view."""
+
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`activities/{activity_id}` that were merged into it and answer as its aliases. Only in FULL view."""
+
+    @_builtins.property
+    def measured_totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasuredTotal]:
+        """What was measured, a total per base unit; parts are not counted in. Only in FULL view."""
+
+    @_builtins.property
+    def issued_totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___IssuedTotal]:
+        """What was issued, a total per registry and instrument; parts are not counted in. Only in FULL view."""
+
     def __init__(
         self,
         *,
@@ -69,14 +120,101 @@ class Activity(_message.Message):
         identifiers: _abc.Iterable[_types_pb2.Identifier] | None = ...,
         native_projects: _abc.Iterable[Global___NativeProjectRef] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        wholes: _abc.Iterable[_builtins.str] | None = ...,
+        parts: _abc.Iterable[_builtins.str] | None = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        measured_totals: _abc.Iterable[Global___MeasuredTotal] | None = ...,
+        issued_totals: _abc.Iterable[Global___IssuedTotal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_type", b"activity_type", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "identifiers", b"identifiers", "name", b"name", "native_projects", b"native_projects", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_type", b"activity_type", "aliases", b"aliases", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "identifiers", b"identifiers", "issued_totals", b"issued_totals", "measured_totals", b"measured_totals", "name", b"name", "native_projects", b"native_projects", "parts", b"parts", "time_zone", b"time_zone", "wholes", b"wholes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Activity: _TypeAlias = Activity  # noqa: Y015
+
+@_typing.final
+class MeasuredTotal(_message.Message):
+    """What an activity produced by all outcomes recorded in one base unit. No instant is counted twice: an outcome whose
+    period overlaps one that starts before it, or at the same time and ends later, is left out.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_UNIT_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    SPAN_FIELD_NUMBER: _builtins.int
+    OUTCOME_COUNT_FIELD_NUMBER: _builtins.int
+    OVERLAPPING_COUNT_FIELD_NUMBER: _builtins.int
+    base_unit: _types_pb2.BaseUnit.ValueType
+    """Unit of `quantity`: kWh for generation, kgCO2e for reduction, kgce for energy saved."""
+    quantity: _builtins.int
+    """Whole base units, exact; a total above 2^63 - 1 is told as 2^63 - 1."""
+    outcome_count: _builtins.int
+    """How many outcomes are counted."""
+    overlapping_count: _builtins.int
+    """How many are left out because they overlap. Where they are not parts of those counted, the total is too low."""
+    @_builtins.property
+    def span(self) -> _interval_pb2.Interval:
+        """From the start of the first outcome to the end of the last. What lies between need not be measured throughout."""
+
+    def __init__(
+        self,
+        *,
+        base_unit: _types_pb2.BaseUnit.ValueType = ...,
+        quantity: _builtins.int = ...,
+        span: _interval_pb2.Interval | None = ...,
+        outcome_count: _builtins.int = ...,
+        overlapping_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["span", b"span"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_unit", b"base_unit", "outcome_count", b"outcome_count", "overlapping_count", b"overlapping_count", "quantity", b"quantity", "span", b"span"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeasuredTotal: _TypeAlias = MeasuredTotal  # noqa: Y015
+
+@_typing.final
+class IssuedTotal(_message.Message):
+    """What one registry issued of one instrument for an activity. Names no holder, serial or lock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGISTRY_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SPAN_FIELD_NUMBER: _builtins.int
+    registry: _builtins.str
+    """Registry code."""
+    instrument: _builtins.str
+    """Code of the instrument."""
+    units: _builtins.int
+    """Native units, a total above 2^63 - 1 told as 2^63 - 1. Absent to a registry that has no project on the activity:
+    it sees that and for when was issued, as FindIssuances tells it.
+    """
+    @_builtins.property
+    def span(self) -> _interval_pb2.Interval:
+        """From the start of the first period issued for to the end of the last."""
+
+    def __init__(
+        self,
+        *,
+        registry: _builtins.str = ...,
+        instrument: _builtins.str = ...,
+        units: _builtins.int | None = ...,
+        span: _interval_pb2.Interval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_units", b"_units", "span", b"span", "units", b"units"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_units", b"_units", "instrument", b"instrument", "registry", b"registry", "span", b"span", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__units: _TypeAlias = _typing.Literal["units"]  # noqa: Y015
+    _WhichOneofArgType__units: _TypeAlias = _typing.Literal["_units", b"_units"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__units) -> _WhichOneofReturnType__units | None: ...
+
+Global___IssuedTotal: _TypeAlias = IssuedTotal  # noqa: Y015
 
 @_typing.final
 class NativeProjectRef(_message.Message):
@@ -301,16 +439,20 @@ class GetActivityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`activities/{activity_id}`."""
+    view: Global___ActivityView.ValueType
+    """How much is told; unspecified: BASIC."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        view: Global___ActivityView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,6 +466,9 @@ class ResolveActivityRequest(_message.Message):
 
     NATIVE_PROJECT_FIELD_NUMBER: _builtins.int
     IDENTIFIER_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    view: Global___ActivityView.ValueType
+    """How much is told; unspecified: BASIC."""
     @_builtins.property
     def native_project(self) -> Global___NativeProjectRef:
         """A project in a registry's own numbering."""
@@ -337,10 +482,11 @@ class ResolveActivityRequest(_message.Message):
         *,
         native_project: Global___NativeProjectRef | None = ...,
         identifier: _types_pb2.Identifier | None = ...,
+        view: Global___ActivityView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "key", b"key", "native_project", b"native_project"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "key", b"key", "native_project", b"native_project"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "key", b"key", "native_project", b"native_project", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["native_project", "identifier"]  # noqa: Y015
     _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
@@ -399,7 +545,9 @@ class FindActivitiesResponse(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivityCandidate]:
-        """At most 10, the likeliest first; what is not here is another activity."""
+        """At most 10: those that hold a strong identifier of the project, then the likeliest; what is not here is another
+        activity.
+        """
 
     def __init__(
         self,
@@ -427,12 +575,16 @@ class ActivityCandidate(_message.Message):
     activity: _builtins.str
     """`activities/{activity_id}`."""
     probability: _builtins.float
-    """That both are one plant, 0 to 1."""
+    """That both are one plant, 0 to 1: 1 where a strong identifier decides, 0.5 where strong identifiers contradict each
+    other and nothing else was compared.
+    """
     same: _builtins.bool
-    """Whether RegisterActivity would join it without a person."""
+    """Whether RegisterActivity would join it without a person. False where strong identifiers contradict each other."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why, the weightiest first: a feature, what was seen, its weight in nats."""
+        """Why, the weightiest first: the strong identifiers shared, what contradicts what, then a feature, what was seen, its
+        weight in nats.
+        """
 
     def __init__(
         self,

@@ -74,7 +74,9 @@ class ActivityServiceServicer:
     def RegisterActivity(self, request, context):
         """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
         ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
-        is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
+        is it beyond doubt, and opens a review case where a person has to tell. One that a registered project is sent with
+        later, or changed, is compared as well: where it is like another activity a person has to tell, always. Idempotent
+        by `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +90,8 @@ class ActivityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetActivity(self, request, context):
-        """One activity by its name. An alias left by a merge answers with the surviving activity. Safe to repeat.
+        """One activity by its name. An alias left by a merge answers with the surviving activity. In FULL view with what it
+        produced and what was issued for it (R95). Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,8 +112,9 @@ class ActivityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FindActivities(self, request, context):
-        """Which activities a described project could be: what RegisterActivity would find, without registering anything.
-        Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+        """Which activities a project could be: what RegisterActivity would find, without registering anything. One that holds
+        a strong identifier of the project comes first. Never names an alias. Tells nothing of an activity but its name and
+        why it is alike; of its identifiers only those that were sent. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

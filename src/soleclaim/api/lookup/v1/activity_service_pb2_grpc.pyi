@@ -36,19 +36,24 @@ class ActivityServiceStub:
     RegisterActivity: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.RegisterActivityRequest, _activity_service_pb2.Activity]
     """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
     ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
-    is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
+    is it beyond doubt, and opens a review case where a person has to tell. One that a registered project is sent with
+    later, or changed, is compared as well: where it is like another activity a person has to tell, always. Idempotent
+    by `request_id`.
     """
     BatchRegisterActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.BatchRegisterActivitiesRequest, _activity_service_pb2.BatchRegisterActivitiesResponse]
     """The same for up to 1,000 projects; an answer per item, in order. Idempotent by `request_id` as a whole."""
     GetActivity: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.GetActivityRequest, _activity_service_pb2.Activity]
-    """One activity by its name. An alias left by a merge answers with the surviving activity. Safe to repeat."""
+    """One activity by its name. An alias left by a merge answers with the surviving activity. In FULL view with what it
+    produced and what was issued for it (R95). Safe to repeat.
+    """
     ResolveActivity: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.ResolveActivityRequest, _activity_service_pb2.Activity]
     """The activity behind a native project or a strong identifier. Safe to repeat."""
     ListActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.ListActivitiesRequest, _activity_service_pb2.ListActivitiesResponse]
     """Activities in order of creation, paged. Safe to repeat."""
     FindActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.FindActivitiesRequest, _activity_service_pb2.FindActivitiesResponse]
-    """Which activities a described project could be: what RegisterActivity would find, without registering anything.
-    Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+    """Which activities a project could be: what RegisterActivity would find, without registering anything. One that holds
+    a strong identifier of the project comes first. Never names an alias. Tells nothing of an activity but its name and
+    why it is alike; of its identifiers only those that were sent. Safe to repeat.
     """
 
 @_typing.type_check_only
@@ -59,19 +64,24 @@ class ActivityServiceAsyncStub(ActivityServiceStub):
     RegisterActivity: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.RegisterActivityRequest, _activity_service_pb2.Activity]  # type: ignore[assignment]
     """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
     ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
-    is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
+    is it beyond doubt, and opens a review case where a person has to tell. One that a registered project is sent with
+    later, or changed, is compared as well: where it is like another activity a person has to tell, always. Idempotent
+    by `request_id`.
     """
     BatchRegisterActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.BatchRegisterActivitiesRequest, _activity_service_pb2.BatchRegisterActivitiesResponse]  # type: ignore[assignment]
     """The same for up to 1,000 projects; an answer per item, in order. Idempotent by `request_id` as a whole."""
     GetActivity: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.GetActivityRequest, _activity_service_pb2.Activity]  # type: ignore[assignment]
-    """One activity by its name. An alias left by a merge answers with the surviving activity. Safe to repeat."""
+    """One activity by its name. An alias left by a merge answers with the surviving activity. In FULL view with what it
+    produced and what was issued for it (R95). Safe to repeat.
+    """
     ResolveActivity: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.ResolveActivityRequest, _activity_service_pb2.Activity]  # type: ignore[assignment]
     """The activity behind a native project or a strong identifier. Safe to repeat."""
     ListActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.ListActivitiesRequest, _activity_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
     """Activities in order of creation, paged. Safe to repeat."""
     FindActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.FindActivitiesRequest, _activity_service_pb2.FindActivitiesResponse]  # type: ignore[assignment]
-    """Which activities a described project could be: what RegisterActivity would find, without registering anything.
-    Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+    """Which activities a project could be: what RegisterActivity would find, without registering anything. One that holds
+    a strong identifier of the project comes first. Never names an alias. Tells nothing of an activity but its name and
+    why it is alike; of its identifiers only those that were sent. Safe to repeat.
     """
 
 class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -85,7 +95,9 @@ class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_activity_service_pb2.Activity, _abc.Awaitable[_activity_service_pb2.Activity]]:
         """Registers a native project. A shared strong identifier joins it to the activity that exists; contradicting
         ones open a review case and are refused with IDENTITY_UNDER_REVIEW. A description joins it to an activity that
-        is it beyond doubt, and opens a review case where a person has to tell. Idempotent by `request_id`.
+        is it beyond doubt, and opens a review case where a person has to tell. One that a registered project is sent with
+        later, or changed, is compared as well: where it is like another activity a person has to tell, always. Idempotent
+        by `request_id`.
         """
 
     @_abc_1.abstractmethod
@@ -102,7 +114,9 @@ class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _activity_service_pb2.GetActivityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_activity_service_pb2.Activity, _abc.Awaitable[_activity_service_pb2.Activity]]:
-        """One activity by its name. An alias left by a merge answers with the surviving activity. Safe to repeat."""
+        """One activity by its name. An alias left by a merge answers with the surviving activity. In FULL view with what it
+        produced and what was issued for it (R95). Safe to repeat.
+        """
 
     @_abc_1.abstractmethod
     def ResolveActivity(
@@ -126,8 +140,9 @@ class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _activity_service_pb2.FindActivitiesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_activity_service_pb2.FindActivitiesResponse, _abc.Awaitable[_activity_service_pb2.FindActivitiesResponse]]:
-        """Which activities a described project could be: what RegisterActivity would find, without registering anything.
-        Tells nothing of an activity but its name and why it is alike. Safe to repeat.
+        """Which activities a project could be: what RegisterActivity would find, without registering anything. One that holds
+        a strong identifier of the project comes first. Never names an alias. Tells nothing of an activity but its name and
+        why it is alike; of its identifiers only those that were sent. Safe to repeat.
         """
 
 def add_ActivityServiceServicer_to_server(servicer: ActivityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+soleclaim/api/lookup/v1/event_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n\x12WatchEventsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x11\n\tuntil_now\x18\x02 \x01(\x08\"T\n\x13WatchEventsResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12-\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1e.soleclaim.api.lookup.v1.Event\"\xcb\x01\n\x05\x45vent\x12\r\n\x05\x65ntry\x18\x01 \x01(\x03\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".soleclaim.api.lookup.v1.EventKind\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12\x10\n\x08registry\x18\x04 \x01(\t\x12\x15\n\rissuance_lock\x18\x05 \x01(\t\x12\x15\n\rfencing_token\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x80\x04\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45VENT_KIND_ACTIVITY_REGISTERED\x10\x01\x12\x1d\n\x19\x45VENT_KIND_PROJECT_JOINED\x10\x02\x12\x1c\n\x18\x45VENT_KIND_REVIEW_OPENED\x10\x03\x12\x1f\n\x1b\x45VENT_KIND_OUTCOME_RECORDED\x10\x04\x12\x1b\n\x17\x45VENT_KIND_LOCK_GRANTED\x10\x05\x12!\n\x1d\x45VENT_KIND_SUPPLEMENT_GRANTED\x10\x06\x12\x1d\n\x19\x45VENT_KIND_ISSUANCE_BEGUN\x10\x07\x12!\n\x1d\x45VENT_KIND_ISSUANCE_COMMITTED\x10\x08\x12\x1f\n\x1b\x45VENT_KIND_ISSUANCE_ABORTED\x10\t\x12\x1c\n\x18\x45VENT_KIND_LOCK_RELEASED\x10\n\x12\x1b\n\x17\x45VENT_KIND_LOCK_EXPIRED\x10\x0b\x12\x1d\n\x19\x45VENT_KIND_REVIEW_UPDATED\x10\x0c\x12\x1d\n\x19\x45VENT_KIND_REVIEW_DECIDED\x10\r\x12\x1e\n\x1a\x45VENT_KIND_ACTIVITY_MERGED\x10\x0e\x12\x19\n\x15\x45VENT_KIND_LOCK_MOVED\x10\x0f\x32z\n\x0c\x45ventService\x12j\n\x0bWatchEvents\x12+.soleclaim.api.lookup.v1.WatchEventsRequest\x1a,.soleclaim.api.lookup.v1.WatchEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+soleclaim/api/lookup/v1/event_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"7\n\x12WatchEventsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x11\n\tuntil_now\x18\x02 \x01(\x08\"T\n\x13WatchEventsResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12-\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1e.soleclaim.api.lookup.v1.Event\"\xcb\x01\n\x05\x45vent\x12\r\n\x05\x65ntry\x18\x01 \x01(\x03\x12\x30\n\x04kind\x18\x02 \x01(\x0e\x32\".soleclaim.api.lookup.v1.EventKind\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12\x10\n\x08registry\x18\x04 \x01(\t\x12\x15\n\rissuance_lock\x18\x05 \x01(\t\x12\x15\n\rfencing_token\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xe7\x05\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45VENT_KIND_ACTIVITY_REGISTERED\x10\x01\x12\x1d\n\x19\x45VENT_KIND_PROJECT_JOINED\x10\x02\x12\x1c\n\x18\x45VENT_KIND_REVIEW_OPENED\x10\x03\x12\x1f\n\x1b\x45VENT_KIND_OUTCOME_RECORDED\x10\x04\x12\x1b\n\x17\x45VENT_KIND_LOCK_GRANTED\x10\x05\x12!\n\x1d\x45VENT_KIND_SUPPLEMENT_GRANTED\x10\x06\x12\x1d\n\x19\x45VENT_KIND_ISSUANCE_BEGUN\x10\x07\x12!\n\x1d\x45VENT_KIND_ISSUANCE_COMMITTED\x10\x08\x12\x1f\n\x1b\x45VENT_KIND_ISSUANCE_ABORTED\x10\t\x12\x1c\n\x18\x45VENT_KIND_LOCK_RELEASED\x10\n\x12\x1b\n\x17\x45VENT_KIND_LOCK_EXPIRED\x10\x0b\x12\x1d\n\x19\x45VENT_KIND_REVIEW_UPDATED\x10\x0c\x12\x1d\n\x19\x45VENT_KIND_REVIEW_DECIDED\x10\r\x12\x1e\n\x1a\x45VENT_KIND_ACTIVITY_MERGED\x10\x0e\x12\x19\n\x15\x45VENT_KIND_LOCK_MOVED\x10\x0f\x12\x1d\n\x19\x45VENT_KIND_ACTIVITY_SPLIT\x10\x10\x12 \n\x1c\x45VENT_KIND_COVERAGE_RECORDED\x10\x1e\x12\"\n\x1e\x45VENT_KIND_SETTLEMENT_RECORDED\x10\x32\x12 \n\x1c\x45VENT_KIND_ISSUANCE_IMPORTED\x10\x14\x12\x1d\n\x19\x45VENT_KIND_DISPUTE_OPENED\x10\x15\x12\x1e\n\x1a\x45VENT_KIND_DISPUTE_SETTLED\x10\x16\x12\x1f\n\x1b\x45VENT_KIND_DISPUTE_REOPENED\x10\x17\x32z\n\x0c\x45ventService\x12j\n\x0bWatchEvents\x12+.soleclaim.api.lookup.v1.WatchEventsRequest\x1a,.soleclaim.api.lookup.v1.WatchEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,13 +33,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soleclaim.api.lookup.v1.eve
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTKIND']._serialized_start=455
-  _globals['_EVENTKIND']._serialized_end=967
+  _globals['_EVENTKIND']._serialized_end=1198
   _globals['_WATCHEVENTSREQUEST']._serialized_start=105
   _globals['_WATCHEVENTSREQUEST']._serialized_end=160
   _globals['_WATCHEVENTSRESPONSE']._serialized_start=162
   _globals['_WATCHEVENTSRESPONSE']._serialized_end=246
   _globals['_EVENT']._serialized_start=249
   _globals['_EVENT']._serialized_end=452
-  _globals['_EVENTSERVICE']._serialized_start=969
-  _globals['_EVENTSERVICE']._serialized_end=1091
+  _globals['_EVENTSERVICE']._serialized_start=1200
+  _globals['_EVENTSERVICE']._serialized_end=1322
 # @@protoc_insertion_point(module_scope)

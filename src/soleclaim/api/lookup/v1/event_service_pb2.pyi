@@ -51,11 +51,25 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_REVIEW_UPDATED: _EventKind.ValueType  # 12
     """New evidence came to a review case; a decided one is open again."""
     EVENT_KIND_REVIEW_DECIDED: _EventKind.ValueType  # 13
-    """A review case was decided, or a question asked."""
+    """A review case was decided or opened again by a person, or a question asked."""
     EVENT_KIND_ACTIVITY_MERGED: _EventKind.ValueType  # 14
     """Another activity was merged into this one and answers as its alias."""
     EVENT_KIND_LOCK_MOVED: _EventKind.ValueType  # 15
-    """A lock moved to this activity when two were merged."""
+    """A lock moved to this activity when two were merged, or one was split."""
+    EVENT_KIND_ACTIVITY_SPLIT: _EventKind.ValueType  # 16
+    """Native projects moved between this activity and another; both have this event."""
+    EVENT_KIND_COVERAGE_RECORDED: _EventKind.ValueType  # 30
+    """A statement of coverage was recorded."""
+    EVENT_KIND_SETTLEMENT_RECORDED: _EventKind.ValueType  # 50
+    """A power exchange stated which certificates moved with which power; `detail` names the line."""
+    EVENT_KIND_ISSUANCE_IMPORTED: _EventKind.ValueType  # 20
+    """An issuance of the past was taken over."""
+    EVENT_KIND_DISPUTE_OPENED: _EventKind.ValueType  # 21
+    """A dispute was opened; one event for each registry that is a side of it."""
+    EVENT_KIND_DISPUTE_SETTLED: _EventKind.ValueType  # 22
+    """A dispute was settled; one event for each side."""
+    EVENT_KIND_DISPUTE_REOPENED: _EventKind.ValueType  # 23
+    """A settled dispute was opened again; one event for each side."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -87,11 +101,25 @@ EVENT_KIND_LOCK_EXPIRED: EventKind.ValueType  # 11
 EVENT_KIND_REVIEW_UPDATED: EventKind.ValueType  # 12
 """New evidence came to a review case; a decided one is open again."""
 EVENT_KIND_REVIEW_DECIDED: EventKind.ValueType  # 13
-"""A review case was decided, or a question asked."""
+"""A review case was decided or opened again by a person, or a question asked."""
 EVENT_KIND_ACTIVITY_MERGED: EventKind.ValueType  # 14
 """Another activity was merged into this one and answers as its alias."""
 EVENT_KIND_LOCK_MOVED: EventKind.ValueType  # 15
-"""A lock moved to this activity when two were merged."""
+"""A lock moved to this activity when two were merged, or one was split."""
+EVENT_KIND_ACTIVITY_SPLIT: EventKind.ValueType  # 16
+"""Native projects moved between this activity and another; both have this event."""
+EVENT_KIND_COVERAGE_RECORDED: EventKind.ValueType  # 30
+"""A statement of coverage was recorded."""
+EVENT_KIND_SETTLEMENT_RECORDED: EventKind.ValueType  # 50
+"""A power exchange stated which certificates moved with which power; `detail` names the line."""
+EVENT_KIND_ISSUANCE_IMPORTED: EventKind.ValueType  # 20
+"""An issuance of the past was taken over."""
+EVENT_KIND_DISPUTE_OPENED: EventKind.ValueType  # 21
+"""A dispute was opened; one event for each registry that is a side of it."""
+EVENT_KIND_DISPUTE_SETTLED: EventKind.ValueType  # 22
+"""A dispute was settled; one event for each side."""
+EVENT_KIND_DISPUTE_REOPENED: EventKind.ValueType  # 23
+"""A settled dispute was opened again; one event for each side."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
@@ -166,7 +194,7 @@ class Event(_message.Message):
     kind: Global___EventKind.ValueType
     """What happened."""
     activity: _builtins.str
-    """`activities/{activity_id}`; empty for a review case without one."""
+    """`activities/{activity_id}`; empty for a review case without one, and for coverage of a unit under review."""
     registry: _builtins.str
     """Registry that caused it."""
     issuance_lock: _builtins.str

@@ -657,7 +657,7 @@ class CheckIssuanceLockResponse(_message.Message):
     REFUSALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]:
-        """Every reason against; empty: it would be granted now."""
+        """Every reason against, in no order to rely on; empty: it would be granted now."""
 
     def __init__(
         self,
@@ -693,6 +693,54 @@ class GetIssuanceLockRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetIssuanceLockRequest: _TypeAlias = GetIssuanceLockRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetIssuanceLocksRequest(_message.Message):
+    """Request of BatchGetIssuanceLocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 1,000 of `issuanceLocks/{number}`."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetIssuanceLocksRequest: _TypeAlias = BatchGetIssuanceLocksRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetIssuanceLocksResponse(_message.Message):
+    """Response of BatchGetIssuanceLocks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUANCE_LOCKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def issuance_locks(self) -> _containers.RepeatedCompositeFieldContainer[Global___IssuanceLock]:
+        """One per name, in the order of the request; fewer where a message takes no more."""
+
+    def __init__(
+        self,
+        *,
+        issuance_locks: _abc.Iterable[Global___IssuanceLock] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issuance_locks", b"issuance_locks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetIssuanceLocksResponse: _TypeAlias = BatchGetIssuanceLocksResponse  # noqa: Y015
 
 @_typing.final
 class ListIssuanceLocksRequest(_message.Message):

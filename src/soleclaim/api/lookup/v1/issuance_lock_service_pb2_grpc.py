@@ -102,6 +102,11 @@ class IssuanceLockServiceStub:
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.GetIssuanceLockRequest.SerializeToString,
                 response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.IssuanceLock.FromString,
                 _registered_method=True)
+        self.BatchGetIssuanceLocks = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.IssuanceLockService/BatchGetIssuanceLocks',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchGetIssuanceLocksRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchGetIssuanceLocksResponse.FromString,
+                _registered_method=True)
         self.ListIssuanceLocks = channel.unary_unary(
                 '/soleclaim.api.lookup.v1.IssuanceLockService/ListIssuanceLocks',
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.ListIssuanceLocksRequest.SerializeToString,
@@ -207,6 +212,15 @@ class IssuanceLockServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetIssuanceLocks(self, request, context):
+        """Up to 1,000 locks by their names, in the order of the request. Where together they are too large for a message, the
+        first of them, one at least: ask again for the rest. A registry gets only its own, and nothing if one is not.
+        Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListIssuanceLocks(self, request, context):
         """Locks in order of creation, paged. A registry sees only its own. Safe to repeat.
         """
@@ -276,6 +290,11 @@ def add_IssuanceLockServiceServicer_to_server(servicer, server):
                     servicer.GetIssuanceLock,
                     request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.GetIssuanceLockRequest.FromString,
                     response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.IssuanceLock.SerializeToString,
+            ),
+            'BatchGetIssuanceLocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetIssuanceLocks,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchGetIssuanceLocksRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchGetIssuanceLocksResponse.SerializeToString,
             ),
             'ListIssuanceLocks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListIssuanceLocks,
@@ -615,6 +634,33 @@ class IssuanceLockService:
             '/soleclaim.api.lookup.v1.IssuanceLockService/GetIssuanceLock',
             soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.GetIssuanceLockRequest.SerializeToString,
             soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.IssuanceLock.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetIssuanceLocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.IssuanceLockService/BatchGetIssuanceLocks',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchGetIssuanceLocksRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_issuance__lock__service__pb2.BatchGetIssuanceLocksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,11 @@ class IssuanceLockServiceStub:
     """Dry run: every reason for which AcquireIssuanceLock would be refused now. Changes nothing. Safe to repeat."""
     GetIssuanceLock: _grpc.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.GetIssuanceLockRequest, _issuance_lock_service_pb2.IssuanceLock]
     """One lock. A registry sees only its own. Safe to repeat."""
+    BatchGetIssuanceLocks: _grpc.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.BatchGetIssuanceLocksRequest, _issuance_lock_service_pb2.BatchGetIssuanceLocksResponse]
+    """Up to 1,000 locks by their names, in the order of the request. Where together they are too large for a message, the
+    first of them, one at least: ask again for the rest. A registry gets only its own, and nothing if one is not.
+    Safe to repeat.
+    """
     ListIssuanceLocks: _grpc.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.ListIssuanceLocksRequest, _issuance_lock_service_pb2.ListIssuanceLocksResponse]
     """Locks in order of creation, paged. A registry sees only its own. Safe to repeat."""
 
@@ -117,6 +122,11 @@ class IssuanceLockServiceAsyncStub(IssuanceLockServiceStub):
     """Dry run: every reason for which AcquireIssuanceLock would be refused now. Changes nothing. Safe to repeat."""
     GetIssuanceLock: _aio.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.GetIssuanceLockRequest, _issuance_lock_service_pb2.IssuanceLock]  # type: ignore[assignment]
     """One lock. A registry sees only its own. Safe to repeat."""
+    BatchGetIssuanceLocks: _aio.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.BatchGetIssuanceLocksRequest, _issuance_lock_service_pb2.BatchGetIssuanceLocksResponse]  # type: ignore[assignment]
+    """Up to 1,000 locks by their names, in the order of the request. Where together they are too large for a message, the
+    first of them, one at least: ask again for the rest. A registry gets only its own, and nothing if one is not.
+    Safe to repeat.
+    """
     ListIssuanceLocks: _aio.UnaryUnaryMultiCallable[_issuance_lock_service_pb2.ListIssuanceLocksRequest, _issuance_lock_service_pb2.ListIssuanceLocksResponse]  # type: ignore[assignment]
     """Locks in order of creation, paged. A registry sees only its own. Safe to repeat."""
 
@@ -232,6 +242,17 @@ class IssuanceLockServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_issuance_lock_service_pb2.IssuanceLock, _abc.Awaitable[_issuance_lock_service_pb2.IssuanceLock]]:
         """One lock. A registry sees only its own. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def BatchGetIssuanceLocks(
+        self,
+        request: _issuance_lock_service_pb2.BatchGetIssuanceLocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_issuance_lock_service_pb2.BatchGetIssuanceLocksResponse, _abc.Awaitable[_issuance_lock_service_pb2.BatchGetIssuanceLocksResponse]]:
+        """Up to 1,000 locks by their names, in the order of the request. Where together they are too large for a message, the
+        first of them, one at least: ask again for the rest. A registry gets only its own, and nothing if one is not.
+        Safe to repeat.
+        """
 
     @_abc_1.abstractmethod
     def ListIssuanceLocks(

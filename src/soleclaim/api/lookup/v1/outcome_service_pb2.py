@@ -28,7 +28,7 @@ from google.type import interval_pb2 as google_dot_type_dot_interval__pb2
 from soleclaim.api.common.v1 import types_pb2 as soleclaim_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-soleclaim/api/lookup/v1/outcome_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1agoogle/type/interval.proto\x1a#soleclaim/api/common/v1/types.proto\"\xcd\x01\n\x07Outcome\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12%\n\x06period\x18\x02 \x01(\x0b\x32\x15.google.type.Interval\x12\x34\n\tbase_unit\x18\x03 \x01(\x0e\x32!.soleclaim.api.common.v1.BaseUnit\x12\x10\n\x08quantity\x18\x04 \x01(\x03\x12\x10\n\x08registry\x18\x05 \x01(\t\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbd\x01\n\x14RecordOutcomeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08registry\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12%\n\x06period\x18\x04 \x01(\x0b\x32\x15.google.type.Interval\x12\x34\n\tbase_unit\x18\x05 \x01(\x0e\x32!.soleclaim.api.common.v1.BaseUnit\x12\x10\n\x08quantity\x18\x06 \x01(\x03\"q\n\x1a\x42\x61tchRecordOutcomesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12?\n\x08requests\x18\x02 \x03(\x0b\x32-.soleclaim.api.lookup.v1.RecordOutcomeRequest\"V\n\x1b\x42\x61tchRecordOutcomesResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.soleclaim.api.lookup.v1.OutcomeResult\"s\n\rOutcomeResult\x12\x33\n\x07outcome\x18\x01 \x01(\x0b\x32 .soleclaim.api.lookup.v1.OutcomeH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x82\x01\n\x11GetOutcomeRequest\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12%\n\x06period\x18\x02 \x01(\x0b\x32\x15.google.type.Interval\x12\x34\n\tbase_unit\x18\x03 \x01(\x0e\x32!.soleclaim.api.common.v1.BaseUnit2\xd1\x02\n\x0eOutcomeService\x12`\n\rRecordOutcome\x12-.soleclaim.api.lookup.v1.RecordOutcomeRequest\x1a .soleclaim.api.lookup.v1.Outcome\x12\x80\x01\n\x13\x42\x61tchRecordOutcomes\x12\x33.soleclaim.api.lookup.v1.BatchRecordOutcomesRequest\x1a\x34.soleclaim.api.lookup.v1.BatchRecordOutcomesResponse\x12Z\n\nGetOutcome\x12*.soleclaim.api.lookup.v1.GetOutcomeRequest\x1a .soleclaim.api.lookup.v1.Outcomeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-soleclaim/api/lookup/v1/outcome_service.proto\x12\x17soleclaim.api.lookup.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1agoogle/type/interval.proto\x1a#soleclaim/api/common/v1/types.proto\"\xdb\x01\n\x07Outcome\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12%\n\x06period\x18\x02 \x01(\x0b\x32\x15.google.type.Interval\x12\x34\n\tbase_unit\x18\x03 \x01(\x0e\x32!.soleclaim.api.common.v1.BaseUnit\x12\x10\n\x08quantity\x18\x04 \x01(\x03\x12\x10\n\x08registry\x18\x05 \x01(\t\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04name\x18\x07 \x01(\t\"\xbd\x01\n\x14RecordOutcomeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08registry\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12%\n\x06period\x18\x04 \x01(\x0b\x32\x15.google.type.Interval\x12\x34\n\tbase_unit\x18\x05 \x01(\x0e\x32!.soleclaim.api.common.v1.BaseUnit\x12\x10\n\x08quantity\x18\x06 \x01(\x03\"q\n\x1a\x42\x61tchRecordOutcomesRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12?\n\x08requests\x18\x02 \x03(\x0b\x32-.soleclaim.api.lookup.v1.RecordOutcomeRequest\"V\n\x1b\x42\x61tchRecordOutcomesResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.soleclaim.api.lookup.v1.OutcomeResult\"s\n\rOutcomeResult\x12\x33\n\x07outcome\x18\x01 \x01(\x0b\x32 .soleclaim.api.lookup.v1.OutcomeH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x90\x01\n\x11GetOutcomeRequest\x12\x10\n\x08\x61\x63tivity\x18\x01 \x01(\t\x12%\n\x06period\x18\x02 \x01(\x0b\x32\x15.google.type.Interval\x12\x34\n\tbase_unit\x18\x03 \x01(\x0e\x32!.soleclaim.api.common.v1.BaseUnit\x12\x0c\n\x04name\x18\x04 \x01(\t\"u\n\x13ListOutcomesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12%\n\x06period\x18\x04 \x01(\x0b\x32\x15.google.type.Interval\"c\n\x14ListOutcomesResponse\x12\x32\n\x08outcomes\x18\x01 \x03(\x0b\x32 .soleclaim.api.lookup.v1.Outcome\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xbe\x03\n\x0eOutcomeService\x12`\n\rRecordOutcome\x12-.soleclaim.api.lookup.v1.RecordOutcomeRequest\x1a .soleclaim.api.lookup.v1.Outcome\x12\x80\x01\n\x13\x42\x61tchRecordOutcomes\x12\x33.soleclaim.api.lookup.v1.BatchRecordOutcomesRequest\x1a\x34.soleclaim.api.lookup.v1.BatchRecordOutcomesResponse\x12Z\n\nGetOutcome\x12*.soleclaim.api.lookup.v1.GetOutcomeRequest\x1a .soleclaim.api.lookup.v1.Outcome\x12k\n\x0cListOutcomes\x12,.soleclaim.api.lookup.v1.ListOutcomesRequest\x1a-.soleclaim.api.lookup.v1.ListOutcomesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'soleclaim.api.lookup.v1.out
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OUTCOME']._serialized_start=198
-  _globals['_OUTCOME']._serialized_end=403
-  _globals['_RECORDOUTCOMEREQUEST']._serialized_start=406
-  _globals['_RECORDOUTCOMEREQUEST']._serialized_end=595
-  _globals['_BATCHRECORDOUTCOMESREQUEST']._serialized_start=597
-  _globals['_BATCHRECORDOUTCOMESREQUEST']._serialized_end=710
-  _globals['_BATCHRECORDOUTCOMESRESPONSE']._serialized_start=712
-  _globals['_BATCHRECORDOUTCOMESRESPONSE']._serialized_end=798
-  _globals['_OUTCOMERESULT']._serialized_start=800
-  _globals['_OUTCOMERESULT']._serialized_end=915
-  _globals['_GETOUTCOMEREQUEST']._serialized_start=918
-  _globals['_GETOUTCOMEREQUEST']._serialized_end=1048
-  _globals['_OUTCOMESERVICE']._serialized_start=1051
-  _globals['_OUTCOMESERVICE']._serialized_end=1388
+  _globals['_OUTCOME']._serialized_end=417
+  _globals['_RECORDOUTCOMEREQUEST']._serialized_start=420
+  _globals['_RECORDOUTCOMEREQUEST']._serialized_end=609
+  _globals['_BATCHRECORDOUTCOMESREQUEST']._serialized_start=611
+  _globals['_BATCHRECORDOUTCOMESREQUEST']._serialized_end=724
+  _globals['_BATCHRECORDOUTCOMESRESPONSE']._serialized_start=726
+  _globals['_BATCHRECORDOUTCOMESRESPONSE']._serialized_end=812
+  _globals['_OUTCOMERESULT']._serialized_start=814
+  _globals['_OUTCOMERESULT']._serialized_end=929
+  _globals['_GETOUTCOMEREQUEST']._serialized_start=932
+  _globals['_GETOUTCOMEREQUEST']._serialized_end=1076
+  _globals['_LISTOUTCOMESREQUEST']._serialized_start=1078
+  _globals['_LISTOUTCOMESREQUEST']._serialized_end=1195
+  _globals['_LISTOUTCOMESRESPONSE']._serialized_start=1197
+  _globals['_LISTOUTCOMESRESPONSE']._serialized_end=1296
+  _globals['_OUTCOMESERVICE']._serialized_start=1299
+  _globals['_OUTCOMESERVICE']._serialized_end=1745
 # @@protoc_insertion_point(module_scope)

@@ -34,6 +34,7 @@ class Outcome(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     REGISTRY_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     activity: _builtins.str
     """`activities/{activity_id}`."""
     base_unit: _types_pb2.BaseUnit.ValueType
@@ -42,6 +43,11 @@ class Outcome(_message.Message):
     """Whole base units, 0 or more."""
     registry: _builtins.str
     """The registry whose word this is."""
+    name: _builtins.str
+    """`activities/{activity_id}/outcomes/{outcome}` (R95). `{outcome}` is the base unit and the half-open UTC period, as
+    in `kWh.20240101T000000Z-20240201T000000Z`; an instant has six decimals, as in `20240101T000000.000001Z`, where it
+    is no whole second, and none where it is.
+    """
     @_builtins.property
     def period(self) -> _interval_pb2.Interval:
         """Half-open UTC instants."""
@@ -59,10 +65,11 @@ class Outcome(_message.Message):
         quantity: _builtins.int = ...,
         registry: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "base_unit", b"base_unit", "period", b"period", "quantity", b"quantity", "registry", b"registry", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "base_unit", b"base_unit", "name", b"name", "period", b"period", "quantity", b"quantity", "registry", b"registry", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,17 +207,20 @@ Global___OutcomeResult: _TypeAlias = OutcomeResult  # noqa: Y015
 
 @_typing.final
 class GetOutcomeRequest(_message.Message):
-    """Request of GetOutcome."""
+    """Request of GetOutcome: either `name` alone, or the three others."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACTIVITY_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
     BASE_UNIT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     activity: _builtins.str
     """`activities/{activity_id}`."""
     base_unit: _types_pb2.BaseUnit.ValueType
     """Exactly the recorded unit."""
+    name: _builtins.str
+    """`activities/{activity_id}/outcomes/{outcome}`, as in Outcome."""
     @_builtins.property
     def period(self) -> _interval_pb2.Interval:
         """Exactly the recorded period."""
@@ -221,11 +231,76 @@ class GetOutcomeRequest(_message.Message):
         activity: _builtins.str = ...,
         period: _interval_pb2.Interval | None = ...,
         base_unit: _types_pb2.BaseUnit.ValueType = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "base_unit", b"base_unit", "period", b"period"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "base_unit", b"base_unit", "name", b"name", "period", b"period"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetOutcomeRequest: _TypeAlias = GetOutcomeRequest  # noqa: Y015
+
+@_typing.final
+class ListOutcomesRequest(_message.Message):
+    """Request of ListOutcomes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0 means 100, more than 1,000 is refused."""
+    page_token: _builtins.str
+    """From the response before; only valid with the same other fields."""
+    activity: _builtins.str
+    """`activities/{activity_id}`; an alias lists the outcomes of the surviving activity."""
+    @_builtins.property
+    def period(self) -> _interval_pb2.Interval:
+        """Only outcomes whose period overlaps this one; absent: all."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        activity: _builtins.str = ...,
+        period: _interval_pb2.Interval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "page_size", b"page_size", "page_token", b"page_token", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOutcomesRequest: _TypeAlias = ListOutcomesRequest  # noqa: Y015
+
+@_typing.final
+class ListOutcomesResponse(_message.Message):
+    """Response of ListOutcomes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___Outcome] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOutcomesResponse: _TypeAlias = ListOutcomesResponse  # noqa: Y015

@@ -50,6 +50,11 @@ class OutcomeServiceStub:
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.GetOutcomeRequest.SerializeToString,
                 response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.Outcome.FromString,
                 _registered_method=True)
+        self.ListOutcomes = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.OutcomeService/ListOutcomes',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.ListOutcomesRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.ListOutcomesResponse.FromString,
+                _registered_method=True)
 
 
 class OutcomeServiceServicer:
@@ -78,6 +83,13 @@ class OutcomeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOutcomes(self, request, context):
+        """The outcomes of one activity in order of unit, start and end, paged. Every role sees all of them. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OutcomeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +107,11 @@ def add_OutcomeServiceServicer_to_server(servicer, server):
                     servicer.GetOutcome,
                     request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.GetOutcomeRequest.FromString,
                     response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.Outcome.SerializeToString,
+            ),
+            'ListOutcomes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOutcomes,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.ListOutcomesRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.ListOutcomesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +196,33 @@ class OutcomeService:
             '/soleclaim.api.lookup.v1.OutcomeService/GetOutcome',
             soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.GetOutcomeRequest.SerializeToString,
             soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.Outcome.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOutcomes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.OutcomeService/ListOutcomes',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.ListOutcomesRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_outcome__service__pb2.ListOutcomesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,8 @@ class OutcomeServiceStub:
     """The same for up to 1,000 outcomes; an answer per item, in order. Idempotent by `request_id` as a whole."""
     GetOutcome: _grpc.UnaryUnaryMultiCallable[_outcome_service_pb2.GetOutcomeRequest, _outcome_service_pb2.Outcome]
     """The outcome recorded for exactly this activity, period and unit. Safe to repeat."""
+    ListOutcomes: _grpc.UnaryUnaryMultiCallable[_outcome_service_pb2.ListOutcomesRequest, _outcome_service_pb2.ListOutcomesResponse]
+    """The outcomes of one activity in order of unit, start and end, paged. Every role sees all of them. Safe to repeat."""
 
 @_typing.type_check_only
 class OutcomeServiceAsyncStub(OutcomeServiceStub):
@@ -55,6 +57,8 @@ class OutcomeServiceAsyncStub(OutcomeServiceStub):
     """The same for up to 1,000 outcomes; an answer per item, in order. Idempotent by `request_id` as a whole."""
     GetOutcome: _aio.UnaryUnaryMultiCallable[_outcome_service_pb2.GetOutcomeRequest, _outcome_service_pb2.Outcome]  # type: ignore[assignment]
     """The outcome recorded for exactly this activity, period and unit. Safe to repeat."""
+    ListOutcomes: _aio.UnaryUnaryMultiCallable[_outcome_service_pb2.ListOutcomesRequest, _outcome_service_pb2.ListOutcomesResponse]  # type: ignore[assignment]
+    """The outcomes of one activity in order of unit, start and end, paged. Every role sees all of them. Safe to repeat."""
 
 class OutcomeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Measured outcomes. Where one is recorded it bounds what may be issued (invariant I6)."""
@@ -84,5 +88,13 @@ class OutcomeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_outcome_service_pb2.Outcome, _abc.Awaitable[_outcome_service_pb2.Outcome]]:
         """The outcome recorded for exactly this activity, period and unit. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def ListOutcomes(
+        self,
+        request: _outcome_service_pb2.ListOutcomesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outcome_service_pb2.ListOutcomesResponse, _abc.Awaitable[_outcome_service_pb2.ListOutcomesResponse]]:
+        """The outcomes of one activity in order of unit, start and end, paged. Every role sees all of them. Safe to repeat."""
 
 def add_OutcomeServiceServicer_to_server(servicer: OutcomeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

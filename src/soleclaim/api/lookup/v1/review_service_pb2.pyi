@@ -23,6 +23,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ActivitySplitState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ActivitySplitStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActivitySplitState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACTIVITY_SPLIT_STATE_UNSPECIFIED: _ActivitySplitState.ValueType  # 0
+    """Not stated."""
+    ACTIVITY_SPLIT_STATE_PROPOSED: _ActivitySplitState.ValueType  # 1
+    """Waits for a second operator; nothing has moved."""
+    ACTIVITY_SPLIT_STATE_DONE: _ActivitySplitState.ValueType  # 2
+    """Carried out."""
+    ACTIVITY_SPLIT_STATE_REPLACED: _ActivitySplitState.ValueType  # 3
+    """Another split of the activity took the proposal's place, what it would move changed before it was confirmed, or the
+    activity was merged into another; nothing has moved.
+    """
+
+class ActivitySplitState(_ActivitySplitState, metaclass=_ActivitySplitStateEnumTypeWrapper):
+    """State of a split."""
+
+ACTIVITY_SPLIT_STATE_UNSPECIFIED: ActivitySplitState.ValueType  # 0
+"""Not stated."""
+ACTIVITY_SPLIT_STATE_PROPOSED: ActivitySplitState.ValueType  # 1
+"""Waits for a second operator; nothing has moved."""
+ACTIVITY_SPLIT_STATE_DONE: ActivitySplitState.ValueType  # 2
+"""Carried out."""
+ACTIVITY_SPLIT_STATE_REPLACED: ActivitySplitState.ValueType  # 3
+"""Another split of the activity took the proposal's place, what it would move changed before it was confirmed, or the
+activity was merged into another; nothing has moved.
+"""
+Global___ActivitySplitState: _TypeAlias = ActivitySplitState  # noqa: Y015
+
 class _ReviewCaseState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -34,7 +66,7 @@ class _ReviewCaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Revie
     REVIEW_CASE_STATE_OPEN: _ReviewCaseState.ValueType  # 1
     """Waits for a person; holds its candidates."""
     REVIEW_CASE_STATE_DECIDED: _ReviewCaseState.ValueType  # 2
-    """Decided. New evidence opens it again."""
+    """Decided. New evidence opens it again, and so does an operator (ReopenReviewCase)."""
 
 class ReviewCaseState(_ReviewCaseState, metaclass=_ReviewCaseStateEnumTypeWrapper):
     """State of a case."""
@@ -44,7 +76,7 @@ REVIEW_CASE_STATE_UNSPECIFIED: ReviewCaseState.ValueType  # 0
 REVIEW_CASE_STATE_OPEN: ReviewCaseState.ValueType  # 1
 """Waits for a person; holds its candidates."""
 REVIEW_CASE_STATE_DECIDED: ReviewCaseState.ValueType  # 2
-"""Decided. New evidence opens it again."""
+"""Decided. New evidence opens it again, and so does an operator (ReopenReviewCase)."""
 Global___ReviewCaseState: _TypeAlias = ReviewCaseState  # noqa: Y015
 
 class _ReviewDecisionKind:
@@ -69,6 +101,8 @@ class _ReviewDecisionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Re
     """Not to be told yet: the question is put to the registry, and the case stays open."""
     REVIEW_DECISION_KIND_CONFIRM: _ReviewDecisionKind.ValueType  # 5
     """A second operator confirms a proposed SAME. Only by ConfirmReviewDecision."""
+    REVIEW_DECISION_KIND_REOPEN: _ReviewDecisionKind.ValueType  # 6
+    """The decision before is reversed: the case is open again. Only by ReopenReviewCase."""
 
 class ReviewDecisionKind(_ReviewDecisionKind, metaclass=_ReviewDecisionKindEnumTypeWrapper):
     """What a person decides."""
@@ -89,6 +123,8 @@ REVIEW_DECISION_KIND_ASK: ReviewDecisionKind.ValueType  # 4
 """Not to be told yet: the question is put to the registry, and the case stays open."""
 REVIEW_DECISION_KIND_CONFIRM: ReviewDecisionKind.ValueType  # 5
 """A second operator confirms a proposed SAME. Only by ConfirmReviewDecision."""
+REVIEW_DECISION_KIND_REOPEN: ReviewDecisionKind.ValueType  # 6
+"""The decision before is reversed: the case is open again. Only by ReopenReviewCase."""
 Global___ReviewDecisionKind: _TypeAlias = ReviewDecisionKind  # noqa: Y015
 
 @_typing.final
@@ -137,7 +173,9 @@ class ReviewCase(_message.Message):
 
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewedRegistration]:
-        """What the registry sent, each time that it was something new, in order. Only in GetReviewCase and DecideReviewCase."""
+        """What the registry sent, each time that it was something new, in order; of more than 100 the newest. Only in
+        GetReviewCase and DecideReviewCase.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -184,6 +222,8 @@ class ReviewedRegistration(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     IDENTIFIERS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    MAP_URI_FIELD_NUMBER: _builtins.int
     country: _builtins.str
     """ISO 3166-1 alpha-2 country."""
     activity_type: _builtins.str
@@ -192,6 +232,10 @@ class ReviewedRegistration(_message.Message):
     """The project's name in the registry."""
     time_zone: _builtins.str
     """IANA time zone of its civil periods."""
+    map_uri: _builtins.str
+    """A map of where it stands, to be opened by whoever wants to; empty where no position is known, or where the position
+    lies outside the country and so is a writing fault.
+    """
     @_builtins.property
     def native_project(self) -> _activity_service_pb2.NativeProjectRef:
         """The registry and its project id."""
@@ -204,6 +248,10 @@ class ReviewedRegistration(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was received; absent where the case shows it as the one that waits."""
 
+    @_builtins.property
+    def description(self) -> _activity_service_pb2.PlantDescription:
+        """What else it says of the plant; absent where it sent no description."""
+
     def __init__(
         self,
         *,
@@ -214,14 +262,60 @@ class ReviewedRegistration(_message.Message):
         time_zone: _builtins.str = ...,
         identifiers: _abc.Iterable[_types_pb2.Identifier] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        description: _activity_service_pb2.PlantDescription | None = ...,
+        map_uri: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "native_project", b"native_project"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "native_project", b"native_project"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_type", b"activity_type", "country", b"country", "create_time", b"create_time", "display_name", b"display_name", "identifiers", b"identifiers", "native_project", b"native_project", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_type", b"activity_type", "country", b"country", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "identifiers", b"identifiers", "map_uri", b"map_uri", "native_project", b"native_project", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReviewedRegistration: _TypeAlias = ReviewedRegistration  # noqa: Y015
+
+@_typing.final
+class DescribedProject(_message.Message):
+    """A project of a candidate as its registry described it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NATIVE_PROJECT_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    MAP_URI_FIELD_NUMBER: _builtins.int
+    DISTANCE_KM_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """The project's name in the registry."""
+    map_uri: _builtins.str
+    """A map of where it stands; empty as in ReviewedRegistration."""
+    distance_km: _builtins.float
+    """Kilometres from where the waiting registration stands; absent where one of the two positions is not known."""
+    @_builtins.property
+    def native_project(self) -> _activity_service_pb2.NativeProjectRef:
+        """The registry and its project id."""
+
+    @_builtins.property
+    def description(self) -> _activity_service_pb2.PlantDescription:
+        """What else the registry says of the plant."""
+
+    def __init__(
+        self,
+        *,
+        native_project: _activity_service_pb2.NativeProjectRef | None = ...,
+        display_name: _builtins.str = ...,
+        description: _activity_service_pb2.PlantDescription | None = ...,
+        map_uri: _builtins.str = ...,
+        distance_km: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "description", b"description", "distance_km", b"distance_km", "native_project", b"native_project"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km", "description", b"description", "display_name", b"display_name", "distance_km", b"distance_km", "map_uri", b"map_uri", "native_project", b"native_project"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__distance_km: _TypeAlias = _typing.Literal["distance_km"]  # noqa: Y015
+    _WhichOneofArgType__distance_km: _TypeAlias = _typing.Literal["_distance_km", b"_distance_km"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_km) -> _WhichOneofReturnType__distance_km | None: ...
+
+Global___DescribedProject: _TypeAlias = DescribedProject  # noqa: Y015
 
 @_typing.final
 class ReviewCandidate(_message.Message):
@@ -232,6 +326,7 @@ class ReviewCandidate(_message.Message):
     ACTIVITY_FIELD_NUMBER: _builtins.int
     PROBABILITY_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    PROJECTS_FIELD_NUMBER: _builtins.int
     probability: _builtins.float
     """How likely they are one, 0 to 1; absent when nothing was measured (a shared identifier, a contradiction)."""
     @_builtins.property
@@ -242,16 +337,21 @@ class ReviewCandidate(_message.Message):
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What speaks for and against it."""
 
+    @_builtins.property
+    def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___DescribedProject]:
+        """Its projects that were described, in order of registry and project id. Only in GetReviewCase."""
+
     def __init__(
         self,
         *,
         activity: _activity_service_pb2.Activity | None = ...,
         probability: _builtins.float | None = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
+        projects: _abc.Iterable[Global___DescribedProject] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_probability", b"_probability", "activity", b"activity", "probability", b"probability"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability", b"_probability", "activity", b"activity", "probability", b"probability", "reasons", b"reasons"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_probability", b"_probability", "activity", b"activity", "probability", b"probability", "projects", b"projects", "reasons", b"reasons"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__probability: _TypeAlias = _typing.Literal["probability"]  # noqa: Y015
     _WhichOneofArgType__probability: _TypeAlias = _typing.Literal["_probability", b"_probability"]  # noqa: Y015
@@ -275,7 +375,7 @@ class ReviewDecision(_message.Message):
     kind: Global___ReviewDecisionKind.ValueType
     """What was decided."""
     activity: _builtins.str
-    """`activities/{activity_id}` that it names; empty with DIFFERENT and ASK, and to registries."""
+    """`activities/{activity_id}` that it names; empty with DIFFERENT, ASK and REOPEN, and to registries."""
     question: _builtins.str
     """What was asked; only with ASK."""
     reason: _builtins.str
@@ -403,6 +503,7 @@ class DecideReviewCaseRequest(_message.Message):
     ACTIVITY_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SEEN_UPDATE_TIME_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id of this request, 8 to 64 characters `[A-Za-z0-9._:-]`."""
     name: _builtins.str
@@ -415,6 +516,12 @@ class DecideReviewCaseRequest(_message.Message):
     """With ASK: the question to the registry; 1 to 1,024 characters."""
     reason: _builtins.str
     """Why, for those who come after; 1 to 1,024 characters."""
+    @_builtins.property
+    def seen_update_time(self) -> _timestamp_pb2.Timestamp:
+        """`update_time` of the case as it was seen. Where the case has changed since, nothing is decided
+        (REVIEW_CASE_NEWER). Left out, the decision is on the case as it stands.
+        """
+
     def __init__(
         self,
         *,
@@ -424,10 +531,11 @@ class DecideReviewCaseRequest(_message.Message):
         activity: _builtins.str = ...,
         question: _builtins.str = ...,
         reason: _builtins.str = ...,
+        seen_update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["seen_update_time", b"seen_update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "kind", b"kind", "name", b"name", "question", b"question", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "kind", b"kind", "name", b"name", "question", b"question", "reason", b"reason", "request_id", b"request_id", "seen_update_time", b"seen_update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -518,3 +626,319 @@ class ReviewCaseResults(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReviewCaseResults: _TypeAlias = ReviewCaseResults  # noqa: Y015
+
+@_typing.final
+class ReopenReviewCaseRequest(_message.Message):
+    """Request of ReopenReviewCase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this request, 8 to 64 characters `[A-Za-z0-9._:-]`."""
+    name: _builtins.str
+    """`reviewCases/{number}`."""
+    reason: _builtins.str
+    """Why, for those who come after; 1 to 1,024 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenReviewCaseRequest: _TypeAlias = ReopenReviewCaseRequest  # noqa: Y015
+
+@_typing.final
+class ActivitySplit(_message.Message):
+    """Native projects taken off an activity, or proposed to be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    NEW_ACTIVITY_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
+    NATIVE_PROJECTS_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    ISSUANCE_LOCKS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROPOSER_FIELD_NUMBER: _builtins.int
+    CONFIRM_REASON_FIELD_NUMBER: _builtins.int
+    CONFIRMER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`activitySplits/{number}`."""
+    state: Global___ActivitySplitState.ValueType
+    """Where it stands."""
+    activity: _builtins.str
+    """`activities/{activity_id}` that they were taken off."""
+    new_activity: _builtins.str
+    """`activities/{activity_id}` that has them since; empty while nothing has moved."""
+    restore: _builtins.str
+    """`activities/{activity_id}` of the alias whose merge it undoes; empty when it undoes none."""
+    reason: _builtins.str
+    """Why."""
+    proposer: _builtins.str
+    """Who asked for it: `operator/{code}`."""
+    confirm_reason: _builtins.str
+    """Why it was confirmed; empty when it needed no second operator, or has none yet."""
+    confirmer: _builtins.str
+    """Who confirmed it: `operator/{code}`; empty as above."""
+    @_builtins.property
+    def native_projects(self) -> _containers.RepeatedCompositeFieldContainer[_activity_service_pb2.NativeProjectRef]:
+        """The projects that moved, or would have when it was proposed."""
+
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Identifier]:
+        """The identifiers that moved with them."""
+
+    @_builtins.property
+    def issuance_locks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`issuanceLocks/{number}` of the locks that moved with them, those that ended included."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked for, by the database's clock."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed: carried out, or replaced."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: Global___ActivitySplitState.ValueType = ...,
+        activity: _builtins.str = ...,
+        new_activity: _builtins.str = ...,
+        restore: _builtins.str = ...,
+        native_projects: _abc.Iterable[_activity_service_pb2.NativeProjectRef] | None = ...,
+        identifiers: _abc.Iterable[_types_pb2.Identifier] | None = ...,
+        issuance_locks: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        proposer: _builtins.str = ...,
+        confirm_reason: _builtins.str = ...,
+        confirmer: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "confirm_reason", b"confirm_reason", "confirmer", b"confirmer", "create_time", b"create_time", "identifiers", b"identifiers", "issuance_locks", b"issuance_locks", "name", b"name", "native_projects", b"native_projects", "new_activity", b"new_activity", "proposer", b"proposer", "reason", b"reason", "restore", b"restore", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivitySplit: _TypeAlias = ActivitySplit  # noqa: Y015
+
+@_typing.final
+class SplitActivityRequest(_message.Message):
+    """Request of SplitActivity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    NATIVE_PROJECTS_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    ISSUANCE_LOCKS_FIELD_NUMBER: _builtins.int
+    RESTORE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this request, 8 to 64 characters `[A-Za-z0-9._:-]`."""
+    activity: _builtins.str
+    """`activities/{activity_id}` to take from; no alias."""
+    restore: _builtins.str
+    """`activities/{activity_id}` of an alias of it: that merge is undone, the alias is an activity of its own again.
+    Empty: a new activity is made, with the country, type and time zone of the one it came from.
+    """
+    reason: _builtins.str
+    """Why, for those who come after; 1 to 1,024 characters."""
+    @_builtins.property
+    def native_projects(self) -> _containers.RepeatedCompositeFieldContainer[_activity_service_pb2.NativeProjectRef]:
+        """The projects to take off it: 1 to 100; with `restore` also none, and then those that the merge brought. Projects
+        that registered after the merge stay unless they are named.
+        """
+
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Identifier]:
+        """Strong identifiers to take along, at most 100. None but these and those that the undone merge brought."""
+
+    @_builtins.property
+    def issuance_locks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`issuanceLocks/{number}` to take along, at most 1,000: only where their registry has projects on both sides
+        afterwards. Else the locks follow the projects of their registry; what the undone merge brought goes back.
+        """
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        activity: _builtins.str = ...,
+        native_projects: _abc.Iterable[_activity_service_pb2.NativeProjectRef] | None = ...,
+        identifiers: _abc.Iterable[_types_pb2.Identifier] | None = ...,
+        issuance_locks: _abc.Iterable[_builtins.str] | None = ...,
+        restore: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "identifiers", b"identifiers", "issuance_locks", b"issuance_locks", "native_projects", b"native_projects", "reason", b"reason", "request_id", b"request_id", "restore", b"restore"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SplitActivityRequest: _TypeAlias = SplitActivityRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmActivitySplitRequest(_message.Message):
+    """Request of ConfirmActivitySplit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this request, 8 to 64 characters `[A-Za-z0-9._:-]`."""
+    name: _builtins.str
+    """`activitySplits/{number}`."""
+    reason: _builtins.str
+    """Why, for those who come after; 1 to 1,024 characters."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmActivitySplitRequest: _TypeAlias = ConfirmActivitySplitRequest  # noqa: Y015
+
+@_typing.final
+class ListActivitySplitsRequest(_message.Message):
+    """Request of ListActivitySplits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0 means 100, more than 1,000 is refused."""
+    page_token: _builtins.str
+    """From the response before; only valid with the same other fields."""
+    activity: _builtins.str
+    """Only splits that took from this one, `activities/{activity_id}`; empty: all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        activity: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivitySplitsRequest: _TypeAlias = ListActivitySplitsRequest  # noqa: Y015
+
+@_typing.final
+class ListActivitySplitsResponse(_message.Message):
+    """Response of ListActivitySplits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITY_SPLITS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def activity_splits(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivitySplit]:
+        """The page."""
+
+    def __init__(
+        self,
+        *,
+        activity_splits: _abc.Iterable[Global___ActivitySplit] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_splits", b"activity_splits", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActivitySplitsResponse: _TypeAlias = ListActivitySplitsResponse  # noqa: Y015
+
+@_typing.final
+class ActivitySplitResult(_message.Message):
+    """The answer to one split, as the lookup keeps it for a repeat of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVITY_SPLIT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def activity_split(self) -> Global___ActivitySplit:
+        """The split as it stood then."""
+
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why it was refused."""
+
+    def __init__(
+        self,
+        *,
+        activity_split: Global___ActivitySplit | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity_split", b"activity_split", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity_split", b"activity_split", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["activity_split", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ActivitySplitResult: _TypeAlias = ActivitySplitResult  # noqa: Y015
+
+@_typing.final
+class ActivitySplitResults(_message.Message):
+    """Answers as the lookup keeps them; a split has one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivitySplitResult]:
+        """One."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ActivitySplitResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivitySplitResults: _TypeAlias = ActivitySplitResults  # noqa: Y015

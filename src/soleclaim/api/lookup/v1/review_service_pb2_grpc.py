@@ -59,6 +59,26 @@ class ReviewServiceStub:
                 request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmReviewDecisionRequest.SerializeToString,
                 response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
                 _registered_method=True)
+        self.ReopenReviewCase = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.ReviewService/ReopenReviewCase',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReopenReviewCaseRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
+                _registered_method=True)
+        self.SplitActivity = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.ReviewService/SplitActivity',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.SplitActivityRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ActivitySplit.FromString,
+                _registered_method=True)
+        self.ConfirmActivitySplit = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.ReviewService/ConfirmActivitySplit',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmActivitySplitRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ActivitySplit.FromString,
+                _registered_method=True)
+        self.ListActivitySplits = channel.unary_unary(
+                '/soleclaim.api.lookup.v1.ReviewService/ListActivitySplits',
+                request_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ListActivitySplitsRequest.SerializeToString,
+                response_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ListActivitySplitsResponse.FromString,
+                _registered_method=True)
 
 
 class ReviewServiceServicer:
@@ -91,6 +111,9 @@ class ReviewServiceServicer:
         outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
         would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
         the case stays open until a second operator confirms it.
+
+        Where an activity that is no candidate has an identifier of the registration by now, or is like it, nothing is
+        decided (REVIEW_CASE_CHANGED): it is a candidate from then on. So it is with a confirmation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,6 +122,45 @@ class ReviewServiceServicer:
     def ConfirmReviewDecision(self, request, context):
         """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
         `request_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReopenReviewCase(self, request, context):
+        """Opens a decided case again: its candidates are held again, and with them the activity that DIFFERENT or PART_OF
+        gave the project, so that SAME can make it one with another. A SAME that stands is refused: a split undoes it
+        (SplitActivity), after which the case may be opened again. Idempotent by `request_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SplitActivity(self, request, context):
+        """Takes native projects off an activity: to an activity of their own, or, with `restore`, back to one that was
+        merged into it. With them go the locks of registries that have no other project there, what these registries
+        measured, and what is named. Refused, with nothing changed, where a lock of a moving registry is under
+        way, where a lock would
+        stand without a project of its registry, where nothing would move or stay, where more would be issued than is
+        measured, and while an open review case holds the activity: who decides that case sees what it is about unchanged.
+        Where units are issued or under way on the activity, this is a proposal until a second operator confirms it; another split
+        of the same activity takes its place. Idempotent by `request_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmActivitySplit(self, request, context):
+        """Carries out a proposed split, checked again. Another operator than the one who proposed it. Where other things would
+        move than were proposed, nothing moves (SPLIT_CHANGED): what would move now is a proposal in its place. Idempotent
+        by `request_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListActivitySplits(self, request, context):
+        """Splits in order of their number, paged; operators and regulators. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,6 +188,26 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.ConfirmReviewDecision,
                     request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmReviewDecisionRequest.FromString,
                     response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.SerializeToString,
+            ),
+            'ReopenReviewCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenReviewCase,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReopenReviewCaseRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.SerializeToString,
+            ),
+            'SplitActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.SplitActivity,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.SplitActivityRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ActivitySplit.SerializeToString,
+            ),
+            'ConfirmActivitySplit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmActivitySplit,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmActivitySplitRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ActivitySplit.SerializeToString,
+            ),
+            'ListActivitySplits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActivitySplits,
+                    request_deserializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ListActivitySplitsRequest.FromString,
+                    response_serializer=soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ListActivitySplitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -241,6 +323,114 @@ class ReviewService:
             '/soleclaim.api.lookup.v1.ReviewService/ConfirmReviewDecision',
             soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmReviewDecisionRequest.SerializeToString,
             soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenReviewCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.ReviewService/ReopenReviewCase',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReopenReviewCaseRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ReviewCase.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SplitActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.ReviewService/SplitActivity',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.SplitActivityRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ActivitySplit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmActivitySplit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.ReviewService/ConfirmActivitySplit',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ConfirmActivitySplitRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ActivitySplit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActivitySplits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/soleclaim.api.lookup.v1.ReviewService/ListActivitySplits',
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ListActivitySplitsRequest.SerializeToString,
+            soleclaim_dot_api_dot_lookup_dot_v1_dot_review__service__pb2.ListActivitySplitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,11 +50,36 @@ class ReviewServiceStub:
     outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
     would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
     the case stays open until a second operator confirms it.
+
+    Where an activity that is no candidate has an identifier of the registration by now, or is like it, nothing is
+    decided (REVIEW_CASE_CHANGED): it is a candidate from then on. So it is with a confirmation.
     """
     ConfirmReviewDecision: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ConfirmReviewDecisionRequest, _review_service_pb2.ReviewCase]
     """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
     `request_id`.
     """
+    ReopenReviewCase: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ReopenReviewCaseRequest, _review_service_pb2.ReviewCase]
+    """Opens a decided case again: its candidates are held again, and with them the activity that DIFFERENT or PART_OF
+    gave the project, so that SAME can make it one with another. A SAME that stands is refused: a split undoes it
+    (SplitActivity), after which the case may be opened again. Idempotent by `request_id`.
+    """
+    SplitActivity: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.SplitActivityRequest, _review_service_pb2.ActivitySplit]
+    """Takes native projects off an activity: to an activity of their own, or, with `restore`, back to one that was
+    merged into it. With them go the locks of registries that have no other project there, what these registries
+    measured, and what is named. Refused, with nothing changed, where a lock of a moving registry is under
+    way, where a lock would
+    stand without a project of its registry, where nothing would move or stay, where more would be issued than is
+    measured, and while an open review case holds the activity: who decides that case sees what it is about unchanged.
+    Where units are issued or under way on the activity, this is a proposal until a second operator confirms it; another split
+    of the same activity takes its place. Idempotent by `request_id`.
+    """
+    ConfirmActivitySplit: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ConfirmActivitySplitRequest, _review_service_pb2.ActivitySplit]
+    """Carries out a proposed split, checked again. Another operator than the one who proposed it. Where other things would
+    move than were proposed, nothing moves (SPLIT_CHANGED): what would move now is a proposal in its place. Idempotent
+    by `request_id`.
+    """
+    ListActivitySplits: _grpc.UnaryUnaryMultiCallable[_review_service_pb2.ListActivitySplitsRequest, _review_service_pb2.ListActivitySplitsResponse]
+    """Splits in order of their number, paged; operators and regulators. Safe to repeat."""
 
 @_typing.type_check_only
 class ReviewServiceAsyncStub(ReviewServiceStub):
@@ -78,11 +103,36 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
     would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
     the case stays open until a second operator confirms it.
+
+    Where an activity that is no candidate has an identifier of the registration by now, or is like it, nothing is
+    decided (REVIEW_CASE_CHANGED): it is a candidate from then on. So it is with a confirmation.
     """
     ConfirmReviewDecision: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ConfirmReviewDecisionRequest, _review_service_pb2.ReviewCase]  # type: ignore[assignment]
     """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
     `request_id`.
     """
+    ReopenReviewCase: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ReopenReviewCaseRequest, _review_service_pb2.ReviewCase]  # type: ignore[assignment]
+    """Opens a decided case again: its candidates are held again, and with them the activity that DIFFERENT or PART_OF
+    gave the project, so that SAME can make it one with another. A SAME that stands is refused: a split undoes it
+    (SplitActivity), after which the case may be opened again. Idempotent by `request_id`.
+    """
+    SplitActivity: _aio.UnaryUnaryMultiCallable[_review_service_pb2.SplitActivityRequest, _review_service_pb2.ActivitySplit]  # type: ignore[assignment]
+    """Takes native projects off an activity: to an activity of their own, or, with `restore`, back to one that was
+    merged into it. With them go the locks of registries that have no other project there, what these registries
+    measured, and what is named. Refused, with nothing changed, where a lock of a moving registry is under
+    way, where a lock would
+    stand without a project of its registry, where nothing would move or stay, where more would be issued than is
+    measured, and while an open review case holds the activity: who decides that case sees what it is about unchanged.
+    Where units are issued or under way on the activity, this is a proposal until a second operator confirms it; another split
+    of the same activity takes its place. Idempotent by `request_id`.
+    """
+    ConfirmActivitySplit: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ConfirmActivitySplitRequest, _review_service_pb2.ActivitySplit]  # type: ignore[assignment]
+    """Carries out a proposed split, checked again. Another operator than the one who proposed it. Where other things would
+    move than were proposed, nothing moves (SPLIT_CHANGED): what would move now is a proposal in its place. Idempotent
+    by `request_id`.
+    """
+    ListActivitySplits: _aio.UnaryUnaryMultiCallable[_review_service_pb2.ListActivitySplitsRequest, _review_service_pb2.ListActivitySplitsResponse]  # type: ignore[assignment]
+    """Splits in order of their number, paged; operators and regulators. Safe to repeat."""
 
 class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     """Review cases: records that may be one activity, which a person has to tell (design section 5).
@@ -121,6 +171,9 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         outcomes and locks move there, and the others answer as its aliases. Refused, with nothing changed, where that
         would break a rule of the locks or the outcomes. Where any of them has issuances the decision is a proposal, and
         the case stays open until a second operator confirms it.
+
+        Where an activity that is no candidate has an identifier of the registration by now, or is like it, nothing is
+        decided (REVIEW_CASE_CHANGED): it is a candidate from then on. So it is with a confirmation.
         """
 
     @_abc_1.abstractmethod
@@ -132,5 +185,51 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """Confirms the proposal that a case waits with. Another operator than the one who proposed it. Idempotent by
         `request_id`.
         """
+
+    @_abc_1.abstractmethod
+    def ReopenReviewCase(
+        self,
+        request: _review_service_pb2.ReopenReviewCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.ReviewCase, _abc.Awaitable[_review_service_pb2.ReviewCase]]:
+        """Opens a decided case again: its candidates are held again, and with them the activity that DIFFERENT or PART_OF
+        gave the project, so that SAME can make it one with another. A SAME that stands is refused: a split undoes it
+        (SplitActivity), after which the case may be opened again. Idempotent by `request_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def SplitActivity(
+        self,
+        request: _review_service_pb2.SplitActivityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.ActivitySplit, _abc.Awaitable[_review_service_pb2.ActivitySplit]]:
+        """Takes native projects off an activity: to an activity of their own, or, with `restore`, back to one that was
+        merged into it. With them go the locks of registries that have no other project there, what these registries
+        measured, and what is named. Refused, with nothing changed, where a lock of a moving registry is under
+        way, where a lock would
+        stand without a project of its registry, where nothing would move or stay, where more would be issued than is
+        measured, and while an open review case holds the activity: who decides that case sees what it is about unchanged.
+        Where units are issued or under way on the activity, this is a proposal until a second operator confirms it; another split
+        of the same activity takes its place. Idempotent by `request_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmActivitySplit(
+        self,
+        request: _review_service_pb2.ConfirmActivitySplitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.ActivitySplit, _abc.Awaitable[_review_service_pb2.ActivitySplit]]:
+        """Carries out a proposed split, checked again. Another operator than the one who proposed it. Where other things would
+        move than were proposed, nothing moves (SPLIT_CHANGED): what would move now is a proposal in its place. Idempotent
+        by `request_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def ListActivitySplits(
+        self,
+        request: _review_service_pb2.ListActivitySplitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_service_pb2.ListActivitySplitsResponse, _abc.Awaitable[_review_service_pb2.ListActivitySplitsResponse]]:
+        """Splits in order of their number, paged; operators and regulators. Safe to repeat."""
 
 def add_ReviewServiceServicer_to_server(servicer: ReviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,6 +39,11 @@ class _IssuanceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Issuanc
     """Issued natively and committed at the lookup."""
     ISSUANCE_STATE_REFUSED: _IssuanceState.ValueType  # 4
     """Refused, or proven that nothing was issued; `error` says why."""
+    ISSUANCE_STATE_UNDER_REVIEW: _IssuanceState.ValueType  # 5
+    """Waits until a person has decided which activity the project is; `error` says why and names the review case.
+    Nothing was sent natively and no lock is held. Goes on by itself when the case is decided, and is refused when
+    that takes longer than the registry lets a request wait (30 days, unless configured otherwise).
+    """
 
 class IssuanceState(_IssuanceState, metaclass=_IssuanceStateEnumTypeWrapper):
     """State of an issuance in this registry."""
@@ -53,6 +58,11 @@ ISSUANCE_STATE_ISSUED: IssuanceState.ValueType  # 3
 """Issued natively and committed at the lookup."""
 ISSUANCE_STATE_REFUSED: IssuanceState.ValueType  # 4
 """Refused, or proven that nothing was issued; `error` says why."""
+ISSUANCE_STATE_UNDER_REVIEW: IssuanceState.ValueType  # 5
+"""Waits until a person has decided which activity the project is; `error` says why and names the review case.
+Nothing was sent natively and no lock is held. Goes on by itself when the case is decided, and is refused when
+that takes longer than the registry lets a request wait (30 days, unless configured otherwise).
+"""
 Global___IssuanceState: _TypeAlias = IssuanceState  # noqa: Y015
 
 class _PeerVerdict:
@@ -224,7 +234,7 @@ class Issuance(_message.Message):
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why it was refused."""
+        """Why it was refused; in UNDER_REVIEW, what it waits for."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

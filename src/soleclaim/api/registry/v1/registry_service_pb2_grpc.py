@@ -84,8 +84,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequestIssuance(self, request, context):
-        """Issues natively under an issuance lock. Returns when the issuance is settled or in doubt: IN_DOUBT is an
-        answer, not an error, and settles by itself. Idempotent by `request_id`.
+        """Issues natively under an issuance lock. Returns when the issuance is settled, in doubt, or under review: IN_DOUBT
+        and UNDER_REVIEW are answers, not errors, and go on by themselves. Idempotent by `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,8 +99,8 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckIssuance(self, request, context):
-        """Dry run: every reason for which RequestIssuance would be refused now, and what the other registries
-        answer when asked. Changes nothing. Safe to repeat.
+        """Dry run: every reason for which RequestIssuance would be refused now (or, with IDENTITY_UNDER_REVIEW, wait), and
+        what the other registries answer when asked. Changes nothing. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +121,9 @@ class RegistryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FindIssuances(self, request, context):
-        """What any other registry may ask: has this activity been issued for in this period? Safe to repeat.
+        """What any other registry may ask: has this activity been issued for in this period? What was issued under an id that
+        was merged into it, or for a project that a split moved to it, is found too: the lookup is asked which those are, and
+        while it does not answer this is LOOKUP_UNAVAILABLE, never "nothing". Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,21 +36,24 @@ class RegistryServiceStub:
     GetRegistry: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetRegistryRequest, _registry_service_pb2.RegistryInfo]
     """What this registry is and can do. Safe to repeat."""
     RequestIssuance: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.RequestIssuanceRequest, _registry_service_pb2.Issuance]
-    """Issues natively under an issuance lock. Returns when the issuance is settled or in doubt: IN_DOUBT is an
-    answer, not an error, and settles by itself. Idempotent by `request_id`.
+    """Issues natively under an issuance lock. Returns when the issuance is settled, in doubt, or under review: IN_DOUBT
+    and UNDER_REVIEW are answers, not errors, and go on by themselves. Idempotent by `request_id`.
     """
     BatchRequestIssuances: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.BatchRequestIssuancesRequest, _registry_service_pb2.BatchRequestIssuancesResponse]
     """The same for up to 1,000 issuances; an answer per item, in order. Idempotent by `request_id` as a whole."""
     CheckIssuance: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.CheckIssuanceRequest, _registry_service_pb2.CheckIssuanceResponse]
-    """Dry run: every reason for which RequestIssuance would be refused now, and what the other registries
-    answer when asked. Changes nothing. Safe to repeat.
+    """Dry run: every reason for which RequestIssuance would be refused now (or, with IDENTITY_UNDER_REVIEW, wait), and
+    what the other registries answer when asked. Changes nothing. Safe to repeat.
     """
     GetIssuance: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.GetIssuanceRequest, _registry_service_pb2.Issuance]
     """One issuance. Safe to repeat."""
     ListIssuances: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.ListIssuancesRequest, _registry_service_pb2.ListIssuancesResponse]
     """Issuances in order of creation, paged. Safe to repeat."""
     FindIssuances: _grpc.UnaryUnaryMultiCallable[_registry_service_pb2.FindIssuancesRequest, _registry_service_pb2.FindIssuancesResponse]
-    """What any other registry may ask: has this activity been issued for in this period? Safe to repeat."""
+    """What any other registry may ask: has this activity been issued for in this period? What was issued under an id that
+    was merged into it, or for a project that a split moved to it, is found too: the lookup is asked which those are, and
+    while it does not answer this is LOOKUP_UNAVAILABLE, never "nothing". Safe to repeat.
+    """
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
@@ -60,21 +63,24 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     GetRegistry: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetRegistryRequest, _registry_service_pb2.RegistryInfo]  # type: ignore[assignment]
     """What this registry is and can do. Safe to repeat."""
     RequestIssuance: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.RequestIssuanceRequest, _registry_service_pb2.Issuance]  # type: ignore[assignment]
-    """Issues natively under an issuance lock. Returns when the issuance is settled or in doubt: IN_DOUBT is an
-    answer, not an error, and settles by itself. Idempotent by `request_id`.
+    """Issues natively under an issuance lock. Returns when the issuance is settled, in doubt, or under review: IN_DOUBT
+    and UNDER_REVIEW are answers, not errors, and go on by themselves. Idempotent by `request_id`.
     """
     BatchRequestIssuances: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.BatchRequestIssuancesRequest, _registry_service_pb2.BatchRequestIssuancesResponse]  # type: ignore[assignment]
     """The same for up to 1,000 issuances; an answer per item, in order. Idempotent by `request_id` as a whole."""
     CheckIssuance: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.CheckIssuanceRequest, _registry_service_pb2.CheckIssuanceResponse]  # type: ignore[assignment]
-    """Dry run: every reason for which RequestIssuance would be refused now, and what the other registries
-    answer when asked. Changes nothing. Safe to repeat.
+    """Dry run: every reason for which RequestIssuance would be refused now (or, with IDENTITY_UNDER_REVIEW, wait), and
+    what the other registries answer when asked. Changes nothing. Safe to repeat.
     """
     GetIssuance: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.GetIssuanceRequest, _registry_service_pb2.Issuance]  # type: ignore[assignment]
     """One issuance. Safe to repeat."""
     ListIssuances: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.ListIssuancesRequest, _registry_service_pb2.ListIssuancesResponse]  # type: ignore[assignment]
     """Issuances in order of creation, paged. Safe to repeat."""
     FindIssuances: _aio.UnaryUnaryMultiCallable[_registry_service_pb2.FindIssuancesRequest, _registry_service_pb2.FindIssuancesResponse]  # type: ignore[assignment]
-    """What any other registry may ask: has this activity been issued for in this period? Safe to repeat."""
+    """What any other registry may ask: has this activity been issued for in this period? What was issued under an id that
+    was merged into it, or for a project that a split moved to it, is found too: the lookup is asked which those are, and
+    while it does not answer this is LOOKUP_UNAVAILABLE, never "nothing". Safe to repeat.
+    """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
     """What every registry can be asked, whatever system stands behind it."""
@@ -93,8 +99,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.RequestIssuanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.Issuance, _abc.Awaitable[_registry_service_pb2.Issuance]]:
-        """Issues natively under an issuance lock. Returns when the issuance is settled or in doubt: IN_DOUBT is an
-        answer, not an error, and settles by itself. Idempotent by `request_id`.
+        """Issues natively under an issuance lock. Returns when the issuance is settled, in doubt, or under review: IN_DOUBT
+        and UNDER_REVIEW are answers, not errors, and go on by themselves. Idempotent by `request_id`.
         """
 
     @_abc_1.abstractmethod
@@ -111,8 +117,8 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.CheckIssuanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.CheckIssuanceResponse, _abc.Awaitable[_registry_service_pb2.CheckIssuanceResponse]]:
-        """Dry run: every reason for which RequestIssuance would be refused now, and what the other registries
-        answer when asked. Changes nothing. Safe to repeat.
+        """Dry run: every reason for which RequestIssuance would be refused now (or, with IDENTITY_UNDER_REVIEW, wait), and
+        what the other registries answer when asked. Changes nothing. Safe to repeat.
         """
 
     @_abc_1.abstractmethod
@@ -137,6 +143,9 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _registry_service_pb2.FindIssuancesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_registry_service_pb2.FindIssuancesResponse, _abc.Awaitable[_registry_service_pb2.FindIssuancesResponse]]:
-        """What any other registry may ask: has this activity been issued for in this period? Safe to repeat."""
+        """What any other registry may ask: has this activity been issued for in this period? What was issued under an id that
+        was merged into it, or for a project that a split moved to it, is found too: the lookup is asked which those are, and
+        while it does not answer this is LOOKUP_UNAVAILABLE, never "nothing". Safe to repeat.
+        """
 
 def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

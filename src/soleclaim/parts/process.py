@@ -3,13 +3,17 @@
 import asyncio
 import os
 import re
+import secrets
 import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+SOLECLAIM: Final = (sys.executable, "-m", "soleclaim.cmd.main")
+"""The command line of this very installation."""
 START_LIMIT_S: Final = 60.0
 STOP_LIMIT_S: Final = 15.0
 TAIL_LINES: Final = 15
@@ -22,31 +26,32 @@ class ProcessFailed(Exception):
 
 
 class Part:
-    """One ``soleclaim`` process. Its output goes to a log file; ``address`` is where it said it listens."""
+    """One process of ``command``. Its output goes to a log file; ``address`` is where it said it listens."""
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name = name
         self.log = log
         self.address = ""
-        self._arguments = tuple(arguments)
+        self._command = tuple(command)
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, *, environment: Mapping[str, str] | None = None) -> None:
-        """Start and wait until it listens; ``ProcessFailed`` when it does not."""
-        offset = self.log.stat().st_size if self.log.exists() else 0
+    async def spawn(self, *, environment: Mapping[str, str] | None = None) -> None:
+        """Start, and do not wait until it listens."""
         with self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "soleclaim.cmd.main",
-                *self._arguments,
+                *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
-                # Ctrl-C reaches the demo alone, which then ends its parts in order.
+                # Ctrl-C reaches the caller alone, which then ends its parts in order.
                 start_new_session=True,
             )
+
+    async def start(self, *, environment: Mapping[str, str] | None = None) -> None:
+        """Start and wait until it listens; ``ProcessFailed`` when it does not."""
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        await self.spawn(environment=environment)
         deadline = asyncio.get_running_loop().time() + START_LIMIT_S
         while True:
             found = _LISTENING.search(self._written(offset))
@@ -87,6 +92,14 @@ class Part:
                 self._process.kill()
             await self._process.wait()
 
+    async def kill(self) -> None:
+        """End it at once, and what it started; it has no time to put anything in order."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
     def tail(self) -> str:
         """The last lines of its log."""
         return "\n".join(self._written(0).splitlines()[-TAIL_LINES:])
@@ -102,3 +115,12 @@ class Part:
                 return log.read().decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
+
+
+def free_port() -> int:
+    """A port below those that the system gives away by itself, so that a restarted process finds it free again."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,0 +1,1 @@
+"""The conformance kit: scripted scenarios that any implementation of ``RegistryService`` must pass."""

@@ -1,0 +1,1 @@
+"""Energy-use exchanges: indicators from savings, and who is inside the market. See the README beside it."""
