@@ -37,8 +37,12 @@ UNSETTLED: Final = (*OPEN, pb.ISSUANCE_STATE_UNDER_REVIEW)
 REACH_S: Final = 20.0
 """The longest time until an armed point is reached."""
 RIVAL_TRIES: Final = 4
-SETTLE_S: Final = 60.0
+ASKED_AT_ONCE: Final = 4
+"""A client that repeats everything at once on a busy machine only meets its own time-outs."""
+AIM_S: Final = 60.0
 """Every doubt is settled this long after a restart, or after the longest time that a call can stay under way."""
+SETTLE_S: Final = 3 * AIM_S
+"""A machine that is shared may take longer, and what it took is printed; here a test gives up."""
 OTHER: Final[dict[Registry, Registry]] = {"ccer": "gec", "gec": "ccer"}
 
 Complaints = dict[Cell, list[str]]
@@ -180,15 +184,23 @@ async def close(world: World, demands: Sequence[Demand], *, rivals: bool = True)
         clients: dict[Registry, RegistryClient] = {}
         for registry in REGISTRIES:
             _, clients[registry] = await stack.enter_async_context(clean_adapter(world, registry))
+        begun = time.monotonic()
         try:
             await asyncio.gather(*(at_rest(client, UNSETTLED) for client in clients.values()))
         except TimeoutError:
             left = [each for client in clients.values() for each in await issuances(client) if each.state not in FINAL]
             return [f"not settled {SETTLE_S} s after the restart: {each}" for each in left]
+        print(f"{world.folder.name}: at rest {time.monotonic() - begun:.1f} s after the restart")
         await asyncio.gather(*(world.set_fault(registry, None) for registry in REGISTRIES))
         # Whatever was sent before and is late has come by then.
         late = asyncio.create_task(asyncio.sleep(LATE_S + 0.3))
-        await asyncio.gather(*(ask_until_final(clients[each.registry], each) for each in demands))
+        gate = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def repeat(demand: Demand) -> None:
+            async with gate:
+                await ask_until_final(clients[demand.registry], demand)
+
+        await asyncio.gather(*map(repeat, demands))
         await late
         if not rivals:
             return await judge(world, clients, demands)
@@ -209,7 +221,7 @@ async def close(world: World, demands: Sequence[Demand], *, rivals: bool = True)
 
 async def _ask_rivals(clients: Mapping[Registry, RegistryClient], demands: Iterable[Demand]) -> list[Demand]:
     """Ask for each, a few at once, until it is issued or refused for good; with the further requests this took."""
-    gate = asyncio.Semaphore(4)
+    gate = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def one(demand: Demand) -> list[Demand]:
         async with gate:
