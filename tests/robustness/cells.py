@@ -74,6 +74,11 @@ class Cell:
         return self.place in WaitingStep.__members__
 
     @property
+    def is_begun(self) -> bool:
+        """Whether the step may find a native call under way: what comes before cannot tell a late one from another."""
+        return [step.name for step in STEPS].index(self.place) >= STEPS.index(Step.BEGIN)
+
+    @property
     def fault(self) -> str | None:
         """What the native registry does while an adapter is interrupted here, so that the point is reached."""
         if self.late:

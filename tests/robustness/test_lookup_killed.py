@@ -58,6 +58,8 @@ _FLOW: Final = (
     "AbortIssuance",
 )  # fmt: skip
 """In the order of an issuance that waits for a decision; what no issuance calls is called here by hand."""
+_BEGUN: Final = _FLOW[_FLOW.index("BeginIssuance") :]
+"""May find a native call under way: the others cannot tell a late one from another."""
 
 CELLS = [
     Cell(kind, registry, late, method, moment)
@@ -66,6 +68,7 @@ CELLS = [
     for late in (False, True)
     for moment in ACROSS
     for method in sorted(mutations(), key=lambda name: _FLOW.index(name) if name in _FLOW else 99, reverse=True)
+    if method in _BEGUN or not late
 ]
 
 

@@ -16,11 +16,11 @@ UNITS: Final = 6
 UNKNOWN: Final = 99
 """A number that no project has."""
 
-NATIVE_TIMEOUT_S: Final = 1.5
+NATIVE_TIMEOUT_S: Final = 2.5
 """The adapter gives a native call up after this."""
-UNDER_WAY_S: Final = 1.5
+UNDER_WAY_S: Final = 2.0
 SLOW_S: Final = 1.2
-LATE_S: Final = 2.3
+LATE_S: Final = 3.3
 """Later than the time-out, and before a call can no longer be under way."""
 PATIENCE_S: Final = 60.0
 
