@@ -17,8 +17,8 @@ ISSUES_NOTHING = ("6.7", "12.4")
 BY_CALLS = ("7.2", "7.3", "7.4", "7.5", "7.6", "7.7", "8.2")
 """Cases with a call that fails: where files are exchanged, none is made."""
 
-pytestmark = pytest.mark.timeout(600)
-"""The first of them waits for some twenty runs, each with two processes; a machine that is busy needs minutes."""
+pytestmark = pytest.mark.timeout(1200)
+"""The first of them waits for some twenty runs, each with two processes; a machine that is busy needs many minutes."""
 
 
 def _report(reports: Reports, name: str) -> Report:

@@ -112,7 +112,7 @@ async def test_a_call_without_deadline_gets_the_default(harness: "Harness") -> N
     started = time.monotonic()
     call = directory_grpc.RegistryDirectoryServiceStub(channel).ListRegistries(LIST)
     assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(

@@ -471,7 +471,7 @@ async def test_stop_ends_idle_streams_at_once_and_lets_calls_finish(harness: "Ha
     await entered.wait()
     started = time.monotonic()
     await server.stop()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     assert (await call).name == "finished"
     assert (await watch.code(), await watch.details()) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
     assert await health.code() is grpc.StatusCode.UNAVAILABLE
