@@ -9,10 +9,12 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from soleclaim.cmd.history import FORMATS as OFFERED
 from soleclaim.core.period import Period
 from soleclaim.core.serials import UnitBlock
 from soleclaim.history import arb, archive, plants, rego, table
 from soleclaim.history.rows import Issued, Line, Read, Skipped
+from soleclaim.history.run import FORMATS
 from soleclaim.natives.cells import RowFault, TableFault
 
 DATA = Path(__file__).parent / "data"
@@ -38,6 +40,10 @@ def changed(tmp_path: Path, name: str, old: str, new: str) -> Path:
     assert old in text
     path.write_text(text.replace(old, new, 1), "utf-8")
     return path
+
+
+def test_the_command_offers_every_reader() -> None:
+    assert tuple(FORMATS) == OFFERED
 
 
 def test_california_rows_are_issuances_or_skipped_with_a_reason() -> None:

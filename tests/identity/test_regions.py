@@ -1,44 +1,10 @@
-"""GB/T 2260 below the province: codes, and the counties and prefectures that names speak of."""
+"""GB/T 2260 below the province: the counties and prefectures that names speak of."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from soleclaim.identity.names import read_name
 from soleclaim.identity.owners import owner_number
 from soleclaim.identity.record import Description, read_profile
-from soleclaim.identity.regions import Region, approval_region, read_code
-
-
-@pytest.mark.parametrize(
-    ("code", "region"),
-    [
-        ("441500", Region("441500", "44", "汕尾市", "")),
-        ("320904", Region("320904", "32", "盐城市", "大丰区")),
-        ("522701", Region("522701", "52", "黔南布依族苗族自治州", "都匀市")),
-        ("320193", Region("320193", "32", "南京市", "")),
-        ("320000", Region("320000", "32", "", "")),
-    ],
-)
-def test_a_code_names_its_prefecture_and_county(code: str, region: Region) -> None:
-    assert read_code(code) == region
-
-
-@pytest.mark.parametrize("code", ["", "32", "000000", "990101", "32019x", "3201933", "３２０１９３", "\n320193"])
-def test_what_is_no_code_names_nothing(code: str) -> None:
-    assert read_code(code) is None
-
-
-def test_a_project_code_tells_where_it_was_approved() -> None:
-    assert approval_region("2509-320193-89-01-544060") == Region("320193", "32", "南京市", "")
-    assert approval_region("2509-000000-89-01-544060") is None
-    assert approval_region("no code") is None
-
-
-@given(st.text(max_size=40))
-def test_no_text_breaks_the_reading_of_codes(text: str) -> None:
-    read_code(text)
-    approval_region(text)
 
 
 @pytest.mark.parametrize(

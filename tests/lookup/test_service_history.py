@@ -42,7 +42,7 @@ from tests.lookup.test_service_reviews import once as work_once
 
 CDM: Identifier = ("cdm", "7014")
 BUNDLE = default_bundle()
-INSTRUMENTS = {"ccer": "CCER", "gec": "GEC", "arb": "ARBOC"}
+INSTRUMENTS = {"ccer": "CCER", "gec": "GEC", "arb": "ARBOC", "cea": "CEA"}
 
 
 def project(registry: str, *identifiers: Identifier, native_id: str = "p-1") -> ProjectRegistration:
@@ -385,6 +385,17 @@ async def test_more_units_than_were_measured_are_recorded_and_told(bench: Bench)
     assert more.disputes == late.disputes
     await settled(bench, late.disputes[0], DisputeOutcome.LATE)
     assert (await claims(bench, late.lock_id))[0] == [days(0, 30)]
+
+
+async def test_an_allocation_is_bounded_by_no_measure_of_another_instrument(bench: Bench) -> None:
+    activity = await registered(bench, project("cea"), project("ccer"))
+    record = bench.outcome(activity.key, days(0, 30), 9_000, unit="kgCO2e")
+    async with bench.store.transaction() as transaction:
+        await outcomes.record(transaction, BUNDLE, [record])
+    [allocated] = await take(bench, row("A", registry="cea"))
+    assert (allocated.state, allocated.disputes) == (ImportState.FITTED, ())
+    [more] = await take(bench, row("A2", registry="cea"))
+    assert (more.state, more.lock_id) == (ImportState.FITTED, allocated.lock_id)
 
 
 async def test_rows_wait_for_the_review_of_their_project_and_are_applied_when_it_is_decided(bench: Bench) -> None:

@@ -106,6 +106,29 @@ def test_readme_prints_commands_of_ours() -> None:
     assert {command.page for command in OURS} == {page.relative_to(TOP).as_posix() for page in PAGES}
 
 
+def test_printed_grpcurl_calls_reach_grpcurl_whole(tmp_path: Path) -> None:
+    page = (TOP / "protos" / "README.md").read_text(encoding="utf-8")
+    blocks = [block for language, block in _FENCE.findall(page) if language == "bash" and re.search(r"\bg\b", block)]
+    stub = tmp_path / "grpcurl"
+    stub.write_text("#!/bin/sh\nprintf '%s\\n' \"$#\" \"$@\" | tr '\\n' ' '; echo\n")
+    stub.chmod(0o755)
+    script = "shopt -s expand_aliases\n" + "\n".join(blocks)
+    result = subprocess.run(
+        ["bash", "-e"],
+        input=script,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    calls = result.stdout.splitlines()
+    assert len(calls) == 2
+    for call, method in zip(calls, ("CheckIssuance", "RequestIssuance"), strict=True):
+        assert "-proto soleclaim/api/registry/v1/registry_service.proto -d {" in call
+        assert call.strip().endswith(f"127.0.0.1:7410 soleclaim.api.registry.v1.RegistryService/{method}")
+
+
 @pytest.mark.timeout(300)
 def test_demo_as_printed_ends_well_and_reports_json(tmp_path: Path) -> None:
     printed = [command.ours for command in OURS if command.page == "README.md" and "demo" in (command.ours or ())]

@@ -142,6 +142,9 @@ async def test_the_command_line_imports_reports_and_settles(own_wire: Wire, tmp_
     code, out = await run_command(own_wire, "import", str(DATA), "--registry", "arb", "--format", "arb")
     assert code == MISTAKE
     assert "reads a folder" in out
+    code, out = await run_command(own_wire, "import", str(DATA / "arb.csv"), "--registry", "abr", "--format", "csv")
+    assert code == MISTAKE
+    assert "--registry abr: no registry has this code" in out
     assert picture.stat().st_size > 0
     rows = (DATA / "arb.csv").read_text("utf-8").count("\n") - 1
     assert len(report.read_text("utf-8").splitlines()) == rows + 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RegistryClient(Client):
-    """One registry's ``RegistryService`` as a generated stub; use it through ``call``."""
+    """One registry's ``RegistryService`` as the generated stub ``registry``; use it through ``call``."""
 
     def __init__(self, target: str, tls: TlsFiles | None, *, caller: Caller | None = None) -> None:
         """``target`` is ``host:port``. Raises ``TlsFault``."""

@@ -44,13 +44,14 @@ def ask_lookup(
         async with LookupClient(target, dialling.tls()) as client:
             found = await ask(client)
             if registry and found == []:
-                await _check_registry(client, registry)
+                await check_registry(client, registry)
             return found
 
     return asyncio.run(run())
 
 
-async def _check_registry(client: "LookupClient", code: str) -> None:
+async def check_registry(client: "LookupClient", code: str) -> None:
+    """A usage error for a code that no registry of the lookup's policy bundle has."""
     from soleclaim.api.lookup.v1.registry_directory_service_pb2 import ListRegistriesRequest
 
     directory = await client.call(client.directory.ListRegistries, ListRegistriesRequest())

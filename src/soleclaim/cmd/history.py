@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from soleclaim.cmd.asking import ask_lookup, list_lookup
+from soleclaim.cmd.asking import ask_lookup, check_registry, list_lookup
 from soleclaim.cmd.options import Dialling, activity_name, limit_option, name_in, picture_option, reading_options
 from soleclaim.cmd.output import REFUSED, print_json, print_list, print_message, print_table, say, tell_interval
 
 if TYPE_CHECKING:
     from soleclaim.api.lookup.v1.dispute_service_pb2 import Dispute, DisputeSide
+    from soleclaim.client import LookupClient
     from soleclaim.history.run import Report
 
-_FORMATS: Final = ("arb", "rego", "cdm", "gppd", "csv", "archive")
+FORMATS: Final = ("arb", "rego", "cdm", "gppd", "csv", "archive")
 _OUTCOMES: Final = ("standing", "late", "both", "neither")
 _STATES: Final = ("OPEN", "SETTLED")
 _MAX_FAULTS: Final = 20
@@ -25,7 +26,7 @@ _OUT: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.argument("file", type=click.Path(exists=True, path_type=Path))
 @click.option("--registry", required=True, metavar="CODE", help="Whose history it is.")
 @click.option(
-    "--format", "form", type=click.Choice(_FORMATS), default="csv", show_default=True, help="How the file is written."
+    "--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True, help="How the file is written."
 )
 @click.option("--csv", "csv_path", type=_OUT, help="Write a line for each row of the file.")
 @picture_option
@@ -44,7 +45,7 @@ def take_over(
     """Take over a registry's history from FILE. Nothing true is refused; what conflicts becomes a dispute.
 
     Format archive reads a folder of tables. Ended anywhere, start it again: what was done stays as it is. Exit code 1
-    when rows could not be read.
+    when rows could not be read, or were refused.
     """
     if file.is_dir() is not (form == "archive"):
         raise click.UsageError("--format archive reads a folder, every other format a file")
@@ -57,11 +58,13 @@ def take_over(
 
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task(say("rows", "行"), total=count_rows(file))
-        report: Report = ask_lookup(
-            lookup_target,
-            dialling,
-            lambda to: run(to, file, registry, form, progress=lambda done: progress.update(bar, completed=done)),
-        )
+
+        async def send(to: "LookupClient") -> "Report":
+            # Else each of its rows would be refused for it.
+            await check_registry(to, registry)
+            return await run(to, file, registry, form, progress=lambda done: progress.update(bar, completed=done))
+
+        report: Report = ask_lookup(lookup_target, dialling, send)
         progress.update(bar, total=len(report.fates))
     if csv_path:
         write_csv(csv_path, report)
@@ -82,7 +85,7 @@ def _print(report: "Report") -> None:
         "IN_REVIEW": say("in review", "待身份审查"),
         "DISPUTED": say("disputed", "有争议"),
         "SKIPPED": say("skipped", "跳过"),
-        "FAULTY": say("could not be read", "无法读取"),
+        "FAULTY": say("unreadable or refused", "无法读取或被拒绝"),
     }
     rows = [(say("rows", "行"), f"{len(report.fates):,}", "")]
     for state, name in names.items():

@@ -113,7 +113,7 @@ async def take_over(
         report.fates += await _send(client, f"{digest}/{form}/{registry}", registry, batch)
         progress(len(report.fates))
         reach(f"import.{len(report.fates)}")
-    await _name_disputes(client, report)
+    await _name_disputes(client, report, registry)
     return report
 
 
@@ -209,10 +209,10 @@ def _fate(row: Read, result: pb.ImportResult | None) -> Fate:
     return Fate(row.number, project, issuance, state, told.joined, told.activity, detail)
 
 
-async def _name_disputes(client: LookupClient, report: Report) -> None:
-    """The kind of each dispute that a row is in."""
+async def _name_disputes(client: LookupClient, report: Report, registry: str) -> None:
+    """The kind of each dispute that a row is in; its registry is a side of all of them."""
     wanted = {name for each in report.fates if each.state == "DISPUTED" for name in each.detail.split()}
-    request = dispute_pb.ListDisputesRequest(page_size=1000)
+    request = dispute_pb.ListDisputesRequest(registry=registry, page_size=1000)
     while wanted:
         page = await client.call(client.disputes.ListDisputes, request)
         for each in page.disputes:

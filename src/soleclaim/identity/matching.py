@@ -1,11 +1,12 @@
 """Which records of two lists are one plant: candidates, likeness, probability, decision.
 
-The lookup decides by the same functions for one registration against all activities (``soleclaim.lookup.service``).
+``match`` decides for two lists, ``rank`` for one record against all that is known (``soleclaim.lookup.service``); both
+judge a pair by one rule, ``_judge``.
 """
 
 from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from soleclaim.identity.blocking import Index
 from soleclaim.identity.likeness import Likeness, compare
@@ -121,14 +122,12 @@ def decide(
             lead(pair.own, _rival(best_left[pair.left], pair)),
             lead(pair.own, _rival(best_right[pair.right], pair)),
         )
-        likely = probability(pair.own, *leads)
+        likely, obstacle, is_clear = _judge(pair, leads, too_many=pair.left in crowded)
         if likely < REVIEW_FROM:
             continue
-        obstacle = TOO_MANY if pair.left in crowded and not pair.is_identified else pair.obstacle
-        same = likely >= SAME_FROM and obstacle is None and min(leads) > 0
-        told = (*((obstacle,) if obstacle else ()), *explain(pair))
+        decision: Literal["same", "review"] = "same" if is_clear else "review"
         found.setdefault(pair.left, []).append(
-            Decision(left_ids[pair.left], right_ids[pair.right], round(likely, 4), "same" if same else "review", told)
+            Decision(left_ids[pair.left], right_ids[pair.right], round(likely, 4), decision, _told(obstacle, pair))
         )
     for place in set(crowded) - set(found):
         found[place] = [Decision(left_ids[place], "", UNDECIDED, "review", (TOO_MANY,))]
@@ -170,17 +169,33 @@ def rank(
     for key in order:
         pair = best[key]
         rival = next((best[each].own for each in order if each != key), None)
-        ahead = lead(pair.own, rival)
-        likely = probability(pair.own, ahead, lead(pair.own, None))
-        obstacle = TOO_MANY if too_many and not pair.is_identified else pair.obstacle
-        is_clear = likely >= SAME_FROM and obstacle is None and ahead > 0
+        leads = (lead(pair.own, rival), lead(pair.own, None))
+        likely, obstacle, is_clear = _judge(pair, leads, too_many=too_many)
         is_shown = too_many and not found
         if (likely < REVIEW_FROM or (key in taken and not is_clear)) and not is_shown:
             continue
         obstacle = "the list holds it under another id" if key in taken and not too_many else obstacle
-        told = (*((obstacle,) if obstacle else ()), *explain(pair))
-        found.append(Ranked(key, round(likely, 4), is_clear and key not in taken, told))
+        found.append(Ranked(key, round(likely, 4), is_clear and key not in taken, _told(obstacle, pair)))
     return sorted(found, key=lambda each: -each.probability)
+
+
+class _Judged(NamedTuple):
+    probability: float
+    obstacle: str | None
+    """Why a person has to tell, however likely."""
+    is_clear: bool
+    """Whether the two are one beyond doubt."""
+
+
+def _judge(pair: Pair, leads: tuple[float, float], *, too_many: bool) -> _Judged:
+    """``leads``: over the rivals on both sides. ``too_many``: others are as alike and were not compared."""
+    likely = probability(pair.own, *leads)
+    obstacle = TOO_MANY if too_many and not pair.is_identified else pair.obstacle
+    return _Judged(likely, obstacle, likely >= SAME_FROM and obstacle is None and min(leads) > 0)
+
+
+def _told(obstacle: str | None, pair: Pair) -> tuple[str, ...]:
+    return (*((obstacle,) if obstacle else ()), *explain(pair))
 
 
 def explain(pair: Pair) -> tuple[str, ...]:

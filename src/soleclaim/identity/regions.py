@@ -1,4 +1,4 @@
-"""China's prefectures and counties (GB/T 2260): what a code names, and of which of them a plant's name speaks.
+"""China's prefectures and counties (GB/T 2260): of which of them a plant's name speaks.
 
 The codes and names, former ones too, are read at run time from the data of python-stdnum. The region in a unified
 social credit code is where the *owner* is registered: nothing here reads it, for it is not where the plant stands.
@@ -7,7 +7,6 @@ social credit code is where the *owner* is registered: nothing here reads it, fo
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -37,30 +36,6 @@ _PEOPLES: Final = (
 )
 _KIND: Final = re.compile(rf"(?:(?:{_PEOPLES})族|蒙古|哈萨克|柯尔克孜)*自治[县州旗]$|(?:地区|林区|特区|[县市旗盟])$")
 """What follows a place's own name: 延边朝鲜族自治州."""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """What a code of six digits names, as far as it is known. ``province``: two digits; names in Chinese, or empty."""
-
-    code: str
-    province: str
-    prefecture: str
-    county: str
-
-
-def read_code(code: str) -> Region | None:
-    """The region of a six-digit code; ``None`` when it is none or its province is not known. Names are the latest."""
-    if not re.fullmatch(r"[0-9]{6}", code) or code[:2] not in PROVINCES:
-        return None
-    prefecture, county = (_names().get(each, ("",))[-1] for each in (code[:4] + "00", code))
-    return Region(code, code[:2], prefecture, "" if is_prefecture(code) else county)
-
-
-def approval_region(project_code: str) -> Region | None:
-    """Where a project with this national code (``2509-320193-89-01-544060``) was approved: a hint of its place."""
-    parts = project_code.split("-")
-    return read_code(parts[1]) if len(parts) > 1 else None
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, unique
-from typing import Final, NamedTuple, NewType
+from typing import Final, NamedTuple, NewType, Self
 
 from soleclaim.core.activity_id import ActivityId, ActivityKey
 from soleclaim.core.instants import to_us
@@ -17,7 +17,7 @@ from soleclaim.core.rectangle import Rectangle
 from soleclaim.core.serials import UnitBlock
 from soleclaim.identity.record import Description
 from soleclaim.identity.strong import Identifier
-from soleclaim.policy.bundle import Declaration
+from soleclaim.policy.bundle import Bundle, Declaration
 
 LockId = NewType("LockId", int)
 Token = NewType("Token", int)
@@ -516,6 +516,13 @@ class Claim(NamedTuple):
     base_units_per_unit: int
     measured: bool = True
     """Whether a measured outcome bounds it."""
+
+    @classmethod
+    def of(cls, bundle: Bundle, request: LockRequest) -> Self:
+        """The claim that a request makes. Raises ``KeyError`` for an instrument that the bundle does not know."""
+        row = bundle.instruments[request.instrument]
+        attributes = bundle.attribute_numbers[request.instrument]
+        return cls(request, attributes, row.base_unit, row.base_units_per_unit, row.measured)
 
     @property
     def quantity(self) -> int:

@@ -1,6 +1,6 @@
 """The port to a native registry: what an adapter must know how to ask of the system behind it.
 
-An implementation lives in ``soleclaim.natives.<code>``; it speaks the registry's own protocol and knows
+An implementation lives in ``soleclaim.natives.<family>``; it speaks the registry's own protocol and knows
 nothing of locks. All periods are UTC instants here: the implementation converts civil dates.
 
 Limits of what an issuance may say, because the ledger takes nothing else: ids and series of 1 to ``MAX_TEXT``

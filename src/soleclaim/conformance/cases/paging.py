@@ -6,7 +6,7 @@ from typing import Final
 from google.type.interval_pb2 import Interval
 
 from soleclaim.api.registry.v1 import registry_service_pb2 as pb
-from soleclaim.conformance.model import Case, Failed, Need, Text, case
+from soleclaim.conformance.model import Case, Failed, Need, Skipped, Text, case
 from soleclaim.conformance.stand import Stand, must, refusal_of
 from soleclaim.core.errors import Reason
 
@@ -54,6 +54,8 @@ async def conditions_hold(stand: Stand) -> Text:
     every = await stand.listed()
     one = next((each for each in every if each.state == pb.ISSUANCE_STATE_ISSUED), None)
     if one is None:
+        if not any(each.state == pb.ISSUANCE_STATE_ISSUED for each in stand.told.values()):
+            raise Skipped("nothing was issued in this run", "本次运行没有签发")
         raise Failed("no issuance is listed", "清单为空")
     conditions: dict[str, tuple[pb.ListIssuancesRequest, Callable[[pb.Issuance], bool]]] = {
         "activity": (pb.ListIssuancesRequest(activity=one.activity), lambda each: each.activity == one.activity),
@@ -91,6 +93,10 @@ def _overlap(one: Interval, other: Interval) -> bool:
 async def tokens_are_bound(stand: Stand) -> Text:
     call = stand.operator.registry.ListIssuances
     first = await stand.operator.call(call, pb.ListIssuancesRequest(page_size=1))
+    if not first.next_page_token:
+        if len(stand.told) < 2:
+            raise Skipped("too little was issued in this run for two pages", "本次运行的签发不足两页")
+        raise Failed("a page of 1 has no page after it", "每页 1 项时没有下一页")
     other = pb.ListIssuancesRequest(page_size=1, state=pb.ISSUANCE_STATE_ISSUED, page_token=first.next_page_token)
     for request in (pb.ListIssuancesRequest(page_token="made-up"), other):  # noqa: S106  a page token is no secret
         await refusal_of(stand.operator.call(call, request), Reason.INVALID_REQUEST)

@@ -61,7 +61,7 @@ async def excesses(reader: Reader, bundle: Bundle, spots: Sequence[Spot]) -> dic
             (lock, unit.base_units_per_unit)
             for lock in locks
             for unit in (bundle.instruments.get(lock.instrument),)
-            if unit is not None and unit.base_unit == base_unit and lock.period == period
+            if unit is not None and unit.measured and unit.base_unit == base_unit and lock.period == period
             and lock.state in (LockState.ISSUING, LockState.ISSUED)
         ]  # fmt: skip
         used = sum(

@@ -263,7 +263,7 @@ class _Look(NamedTuple):
     others: list[tuple[Lock, Rectangle]]
     """What is live of other locks there."""
     measured: bool
-    """Whether an outcome is recorded for exactly this period."""
+    """Whether an outcome bounds it: one is recorded for exactly this period."""
 
 
 def _under_way(fresh: Sequence[_Fresh], groups: Sequence[_Group], looks: Sequence[_Look]) -> dict[int, DomainError]:
@@ -348,8 +348,7 @@ def _claim(bundle: Bundle, fresh: _Fresh) -> Claim:
         row.project.registry, issuance.instrument, activity.activity_id, activity.key, issuance.period, WHOLE,
         issuance.units, 0, "", _NOTHING_DECLARED, 0,
     )  # fmt: skip
-    unit = bundle.instruments[issuance.instrument]
-    return Claim(request, bundle.attribute_numbers[issuance.instrument], unit.base_unit, unit.base_units_per_unit)
+    return Claim.of(bundle, request)
 
 
 async def _look(reader: Reader, groups: Sequence[_Group]) -> list[_Look]:
@@ -366,7 +365,7 @@ async def _look(reader: Reader, groups: Sequence[_Group]) -> list[_Look]:
         own = next((locks[each.lock_id] for each in obstacles if _is_own(claim, locks[each.lock_id])), set_aside.get(i))
         others = [] if own else [(locks[each.lock_id], _where(each)) for each in obstacles]
         spot = (claim.request.activity_key, claim.request.period, claim.base_unit)
-        looks.append(_Look(own, others, spot in outcomes))
+        looks.append(_Look(own, others, claim.measured and spot in outcomes))
     return looks
 
 

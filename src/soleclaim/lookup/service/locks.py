@@ -111,14 +111,7 @@ def _claim(
     bounds: Sequence[Inside],
 ) -> tuple[Claim, list[DomainError]]:
     """The claim that a request makes, and every reason against it that needs no look at the locks."""
-    instrument = bundle.instruments[request.instrument]
-    claim = Claim(
-        request,
-        bundle.attribute_numbers[request.instrument],
-        instrument.base_unit,
-        instrument.base_units_per_unit,
-        instrument.measured,
-    )
+    claim = Claim.of(bundle, request)
     refusals = _refused_by_policy(bundle, request, bounds)
     stands = standing.get(request.activity_key)
     fault = unknown_activity(request.registry, request.activity_id, stands)

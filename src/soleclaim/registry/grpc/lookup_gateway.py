@@ -241,7 +241,7 @@ class LookupGateway:
         except RemoteUnavailable as error:
             raise LookupUnavailable(str(error)) from error
         except RemoteRefusal as refusal:
-            if refusal.reason is None or REASONS[refusal.reason].tells_nothing:
+            if refusal.reason is None:
                 raise LookupUnavailable(str(refusal)) from refusal
             raise
 
