@@ -34,6 +34,7 @@ from soleclaim.lookup.domain import (
     ProjectRegistration,
     Slice,
 )
+from soleclaim.lookup.grpc.disputes import to_dispute
 from soleclaim.lookup.service import activities, disputes, history, locks, outcomes, reviews
 from soleclaim.lookup.service.disputes import DisputeFile
 from soleclaim.policy.bundle import Declaration, default_bundle
@@ -309,6 +310,17 @@ async def test_ones_own_grant_that_has_not_begun_gives_way_where_a_measure_bound
     assert late.state is ImportState.FITTED
     [begun] = await bench.begin(ref(held))
     assert not begun.done, "it would issue for the second time what is measured once"
+
+
+async def test_a_dispute_over_more_units_than_the_wire_holds_is_told_all_the_same(bench: Bench) -> None:
+    activity = await registered(bench, project("ccer"))
+    await issued(bench, request(activity, "ccer", days(0, 30)))
+    [late] = await take(bench, row("A"))
+    file = await settled(bench, late.disputes[0], DisputeOutcome.STANDING)
+    sums: tuple[Any, ...] = (10**19, 1e19)
+    for many in sums:  # what SQLite makes of a sum above int64
+        told = to_dispute(replace(file, late=file.late._replace(issued_units=many)))
+        assert told.late.issued_units == 2**63 - 1
 
 
 async def test_a_settlement_that_a_third_lock_stands_against_is_refused(bench: Bench) -> None:
