@@ -1,6 +1,7 @@
 """Readers of published files: every row is read, skipped with a reason, or told with line, column and remedy."""
 
 import shutil
+import zipfile
 from collections import Counter
 from datetime import UTC, date, datetime
 from importlib import resources
@@ -238,3 +239,54 @@ def test_bad_row_of_an_archive_is_told_with_its_file_and_stops_no_other(tmp_path
     read = list(archive.read(tmp_path, "panda"))
     assert len(lines(read)) == len(read) - 1
     assert "issuances-2013.csv, line 2: column 监测期结束" in faults(read)[0]
+
+
+@pytest.mark.parametrize("column", ["native_issuance_ID", "block", "identifier"])
+def test_a_heading_that_nobody_reads_is_no_missing_column(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(f"{OWN},units,{column}\np-1,CN,wind,A,Asia/Shanghai,CCER,2020-01-01,2021-01-01,1,i-1\n", "utf-8")
+    with pytest.raises(TableFault, match=f"column {column} is none of"):
+        list(table.read(path, "ccer"))
+
+
+@pytest.mark.parametrize("number", ["", "1.23457E+18", "1E+18"])
+def test_an_issuance_whose_number_is_lost_is_no_project_alone_and_no_other_issuance(
+    tmp_path: Path, number: str
+) -> None:
+    path = tmp_path / "own.csv"
+    line = f"p-1,CN,wind,A,Asia/Shanghai,CCER,2020-01-01,2021-01-01,{number},1"
+    path.write_text(f"{OWN},native_issuance_id,units\n{line}\n", "utf-8")
+    assert faults(list(table.read(path, "ccer")))[0].startswith("line 2, column native_issuance_id: ")
+
+
+def test_a_quote_that_swallows_rows_makes_none_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    rest = "Asia/Shanghai,CCER,2020-01-01,2021-01-01"
+    rows = (f'p-1,CN,wind,"A,{rest},i-1,1', f"p-2,CN,wind,B,{rest},i-2,1", f'p-3,CN,wind,C",{rest},i-3,1')
+    path.write_text("\n".join((f"{OWN},native_issuance_id,units", *rows)), "utf-8")
+    [fault] = table.read(path, "ccer")
+    assert "a quote was opened in one row" in str(fault)
+    path.write_text(f'{OWN},capacity_mw\np-1,CN,wind,"A\nB, C",{",".join(rest.split(",")[:1])},,,,1\n', "utf-8")
+    [read] = table.read(path, "ccer")
+    assert isinstance(read, Line), "a name may have a line break"
+
+
+def test_a_number_beyond_all_bounds_is_a_fault_of_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(f"{OWN},capacity_mw\np-1,CN,wind,A,Asia/Shanghai,,,,{'9' * 400}\n", "utf-8")
+    assert faults(list(table.read(path, "ccer")))[0].startswith("line 2, column capacity_mw: ")
+
+
+def test_a_table_of_an_archive_that_cannot_be_read_or_that_nobody_reads_is_told(tmp_path: Path) -> None:
+    shutil.copytree(PANDA, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "issuances-2011.csv").rename(tmp_path / "issuances-2011.CSV")
+    book = tmp_path / "issuances-2012.xlsx"
+    with zipfile.ZipFile(book) as packed:
+        parts = {name: packed.read(name) for name in packed.namelist()}
+    with zipfile.ZipFile(book, "w") as packed:
+        for name, content in parts.items():
+            packed.writestr(name, content[: len(content) // 2] if "worksheets/" in name else content)
+    told = faults(list(archive.read(tmp_path, "panda")))
+    assert len(told) == 2
+    assert "issuances-2011.CSV: is named like none of projects*.csv" in told[0]
+    assert "issuances-2012.xlsx: the sheet cannot be read" in told[1]

@@ -32,7 +32,9 @@ from soleclaim.lookup.domain import (
     LockRequest,
     LockState,
     ProjectRegistration,
+    Slice,
 )
+from soleclaim.lookup.grpc.disputes import to_dispute
 from soleclaim.lookup.service import activities, disputes, history, locks, outcomes, reviews
 from soleclaim.lookup.service.disputes import DisputeFile
 from soleclaim.policy.bundle import Declaration, default_bundle
@@ -258,6 +260,67 @@ async def test_what_comes_after_a_settlement_is_a_new_fact(bench: Bench) -> None
     assert free.state is ImportState.FITTED
     answer = await acquire(bench, request(activity, "ccer", days(0, 30)))
     assert isinstance(answer, DomainError), "its outcome is claimed"
+
+
+async def test_what_is_left_of_a_lock_is_no_lock_that_a_supplement_goes_under(bench: Bench) -> None:
+    """Its units are for all of its period: under a measure of the rest they would not be counted again."""
+    activity = await registered(bench, project("ccer"))
+    await issued(bench, request(activity, "ccer", days(20, 40)))
+    await take(bench, row("A"))
+    answer = await acquire(bench, request(activity, "arb", days(0, 20)))
+    assert isinstance(answer, DomainError)
+    assert answer.reason is Reason.PERIOD_OVERLAPS_OWN_LOCK
+
+
+async def test_a_supplement_in_ones_slice_after_both_is_refused(bench: Bench) -> None:
+    activity = await registered(bench, project("ccer"))
+    await issued(bench, request(activity, "ccer", days(0, 30)))
+    [late] = await take(bench, row("A"))
+    await settled(bench, late.disputes[0], DisputeOutcome.BOTH, 5_000)
+    answer = await acquire(bench, request(activity, "ccer", days(0, 30))._replace(slice=Slice(0, 5_000)))
+    assert isinstance(answer, DomainError)
+    assert answer.reason is Reason.PERIOD_OVERLAPS_OWN_LOCK
+
+
+async def test_more_for_a_lock_that_lost_a_part_is_in_dispute_again(bench: Bench) -> None:
+    activity = await registered(bench, project("ccer"))
+    standing = await issued(bench, request(activity, "ccer", days(20, 40)))
+    [late] = await take(bench, row("A"))
+    await settled(bench, late.disputes[0], DisputeOutcome.STANDING)
+    [more] = await take(bench, row("B"))
+    assert (more.state, more.lock_id) == (ImportState.DISPUTED, late.lock_id)
+    assert set(more.disputes).isdisjoint(late.disputes)
+    found = await dispute(bench, more.disputes[0])
+    assert (found.standing, found.late, found.where.period) == (standing.lock_id, late.lock_id, days(20, 30))
+    [again] = await take(bench, row("C"))
+    assert again.disputes == more.disputes, "one that is open already says it"
+    await settled(bench, more.disputes[0], DisputeOutcome.LATE)
+    assert (await claims(bench, late.lock_id))[0] == [days(0, 20), days(20, 30)]
+
+
+async def test_ones_own_grant_that_has_not_begun_gives_way_where_a_measure_bounds_both(bench: Bench) -> None:
+    activity = await registered(bench, project("arb"), project("ccer"))
+    async with bench.store.transaction() as transaction:
+        record = bench.outcome(activity.key, days(0, 30), 10_000, unit="kgCO2e")
+        [kept] = await outcomes.record(transaction, BUNDLE, [record])
+    assert not isinstance(kept, DomainError)
+    held = await acquire(bench, request(activity, "arb", days(0, 30), units=10))
+    assert isinstance(held, Lock)
+    [late] = await take(bench, row("A"))
+    assert late.state is ImportState.FITTED
+    [begun] = await bench.begin(ref(held))
+    assert not begun.done, "it would issue for the second time what is measured once"
+
+
+async def test_a_dispute_over_more_units_than_the_wire_holds_is_told_all_the_same(bench: Bench) -> None:
+    activity = await registered(bench, project("ccer"))
+    await issued(bench, request(activity, "ccer", days(0, 30)))
+    [late] = await take(bench, row("A"))
+    file = await settled(bench, late.disputes[0], DisputeOutcome.STANDING)
+    sums: tuple[Any, ...] = (10**19, 1e19)
+    for many in sums:  # what SQLite makes of a sum above int64
+        told = to_dispute(replace(file, late=file.late._replace(issued_units=many)))
+        assert told.late.issued_units == 2**63 - 1
 
 
 async def test_a_settlement_that_a_third_lock_stands_against_is_refused(bench: Bench) -> None:

@@ -5,6 +5,7 @@ line, the column and the remedy; one bad row stops no other. A file that cannot 
 """
 
 import csv
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -117,12 +118,23 @@ def stream_csv(
             for line in reader:
                 if any(line):
                     padded = [*line, *[""] * (len(names) - len(line))]
-                    yield Cells(reader.line_num, dict(zip(names, padded, strict=False)), misfit_of(line, names))
+                    misfit = misfit_of(line, names) or _swallowing(line)
+                    yield Cells(reader.line_num, dict(zip(names, padded, strict=False)), misfit)
     except UnicodeDecodeError:
         told = f"not a CSV file in {encoding.removesuffix('-sig').upper()}; in a spreadsheet program, save it as that"
-        raise TableFault(f"{path}: {told}") from None
+        raise TableFault(f"{path}: after line {reader.line_num}: {told}") from None
     except csv.Error as error:
-        raise TableFault(f"{path}: not a CSV file: {error}") from None
+        told = f"after line {reader.line_num}: not a CSV file: {error}"
+        raise TableFault(f"{path}: {told}") from None
+
+
+def _swallowing(line: Sequence[str]) -> str:
+    """Why a line is no row: a cell with a line break and as many commas behind it as to be rows of its own."""
+    return (
+        "a cell holds line breaks and commas: a quote was opened in one row and closed in another; put it right"
+        if any("\n" in cell and cell.count(",") >= len(line) - 1 for cell in line)
+        else ""
+    )
 
 
 def period_of_days(first: date, last: date, zone: ZoneInfo, *, column: str) -> Period:
@@ -137,7 +149,12 @@ def period_of_days(first: date, last: date, zone: ZoneInfo, *, column: str) -> P
 
 def optional_number(value: object) -> float | None:
     """A number; an empty cell is ``None``."""
-    return None if value in (None, "") else float(exact(value))
+    if value in (None, ""):
+        return None
+    number = float(exact(value))
+    if not math.isfinite(number):
+        raise CellFault("is too large a number; correct it")
+    return number
 
 
 def name_of(value: object) -> str:

@@ -25,7 +25,7 @@ from soleclaim.client import LookupClient, RemoteUnavailable
 from soleclaim.core.failpoint import reach
 from soleclaim.history import arb, archive, plants, rego, table
 from soleclaim.history.rows import Issued, Line, Project, Read, Reader, Skipped
-from soleclaim.natives.cells import RowFault
+from soleclaim.natives.cells import RowFault, TableFault
 from soleclaim.rpc.parse import to_interval
 from soleclaim.rpc.status import from_status
 
@@ -109,10 +109,16 @@ async def take_over(
     report = Report()
     digest = _digest(path)
     rows = FORMATS[form](path, registry)
-    while batch := list(islice(rows, BATCH)):
-        report.fates += await _send(client, f"{digest}/{form}/{registry}", registry, batch)
-        progress(len(report.fates))
-        reach(f"import.{len(report.fates)}")
+    try:
+        while batch := list(islice(rows, BATCH)):
+            report.fates += await _send(client, f"{digest}/{form}/{registry}", registry, batch)
+            progress(len(report.fates))
+            reach(f"import.{len(report.fates)}")
+    except TableFault as fault:
+        if not report.fates:
+            raise
+        done = f"the first {len(report.fates)} rows were sent and stay as they are; mend the file and start again"
+        raise TableFault(f"{fault}; {done}") from None
     await _name_disputes(client, report, registry)
     return report
 
@@ -131,7 +137,7 @@ def _digest(path: Path) -> str:
 
 def _blocks(path: Path) -> Iterator[bytes]:
     """All bytes of a file, or of each file of a folder."""
-    for each in sorted(path.iterdir()) if path.is_dir() else [path]:
+    for each in sorted(filter(Path.is_file, path.iterdir())) if path.is_dir() else [path]:
         with each.open("rb") as file:
             yield from iter(partial(file.read, 1 << 20), b"")
 

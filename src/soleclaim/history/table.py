@@ -16,7 +16,7 @@ from soleclaim.core.serials import UnitBlock
 from soleclaim.history.rows import Issued, Line, Project, Read, name_of, optional_number, read_each, stream_csv
 from soleclaim.identity.schemes import fault_of
 from soleclaim.identity.strong import Identifier
-from soleclaim.natives.cells import CellFault, Cells, optional_day, optional_text, text, whole
+from soleclaim.natives.cells import CellFault, Cells, TableFault, optional_day, optional_text, text, whole
 
 REQUIRED: Final = ("native_project_id", "country", "activity_type", "display_name", "time_zone")
 OPTIONAL: Final = (
@@ -24,17 +24,24 @@ OPTIONAL: Final = (
     "instrument", "period_start", "period_end", "units", "native_issuance_id", "blocks", "issue_day",
 )  # fmt: skip
 _RANGE: Final = re.compile(r"(?P<series>.+):(?P<start>[0-9]{1,18})-(?P<end>[0-9]{1,18})")
+_OF_AN_ISSUANCE: Final = ("period_start", "period_end", "units", "blocks", "issue_day")
+_SHORTENED: Final = re.compile(r"\d(\.\d+)?E\+\d+", re.ASCII)
+"""How a spreadsheet writes a long row of digits: many of them become one."""
 _DESCRIPTIVE: Final = ("name_local", "owner", "capacity_mw", "latitude", "longitude", "commissioning_year", "region")
 
 
 def read(path: Path, registry: str) -> Iterator[Read]:  # noqa: ARG001  a row says nothing of whose it is
     """See ``rows.Reader``."""
-    return read_each(_with_all(stream_csv(path, columns=REQUIRED)), _line)
+    return read_each(_with_all(stream_csv(path, columns=REQUIRED), path), _line)
 
 
-def _with_all(table: Iterator[Cells]) -> Iterator[Cells]:
+def _with_all(table: Iterator[Cells], path: Path) -> Iterator[Cells]:
     empty = dict.fromkeys(OPTIONAL, "")
     for cells in table:
+        if unknown := sorted(filter(None, cells.values.keys() - {*REQUIRED, *OPTIONAL})):
+            # A heading with a slip of the pen would be a column that is not there, and what stands in it lost.
+            known = ", ".join((*REQUIRED, *OPTIONAL))
+            raise TableFault(f"{path}: column {', '.join(unknown)} is none of {known}; rename it or take it out")
         yield replace(cells, values={**empty, **cells.values})
 
 
@@ -44,7 +51,7 @@ def _line(cells: Cells) -> Line:
 
     year = told("commissioning_year")
     project = Project(
-        native_project_id=cells.read("native_project_id", text),
+        native_project_id=cells.read("native_project_id", _id),
         country=cells.read("country", text),
         activity_type=cells.read("activity_type", text),
         display_name=cells.read("display_name", name_of),
@@ -60,6 +67,8 @@ def _line(cells: Cells) -> Line:
         described=any(told(column) for column in _DESCRIPTIVE),
     )
     if not told("native_issuance_id"):
+        if stated := [column for column in _OF_AN_ISSUANCE if told(column)]:
+            raise CellFault(f"is empty, and {', '.join(stated)} tell of an issuance", "native_issuance_id")
         return Line(cells.line, project, None)
     start, end = cells.read("period_start", _instant), cells.read("period_end", _instant)
     if start >= end:
@@ -68,11 +77,18 @@ def _line(cells: Cells) -> Line:
         instrument=cells.read("instrument", text),
         period=Period(start, end),
         units=cells.read("units", whole),
-        native_issuance_id=cells.read("native_issuance_id", text),
+        native_issuance_id=cells.read("native_issuance_id", _id),
         blocks=cells.read("blocks", _blocks),
         issue_day=cells.read("issue_day", optional_day),
     )
     return Line(cells.line, project, issued)
+
+
+def _id(value: object) -> str:
+    written = text(value)
+    if _SHORTENED.fullmatch(written):
+        raise CellFault(f"{written!r:.40} became a number and lost digits; format the column as text and save it again")
+    return written
 
 
 def _identifiers(value: object) -> tuple[Identifier, ...]:

@@ -578,6 +578,8 @@ class Obstacle:
     state: LockState
     expire_time: datetime | None
     """When an open grant ends; also set on an ISSUED lock while a supplement waits to begin."""
+    whole: bool
+    """Whether this is all that the lock covers; ``period`` and ``slice`` are what of it is live here."""
 
 
 class GrantRef(NamedTuple):

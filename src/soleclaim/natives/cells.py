@@ -136,6 +136,15 @@ def read_csv(content: bytes, *, encoding: str, columns: Sequence[str]) -> list[C
 
 def read_workbook(content: bytes, *, columns: Sequence[str], sheet: str | None = None) -> list[Cells]:
     """Rows of one sheet (the first, when none is named) of an ``.xlsx`` file, its first row being the headings."""
+    try:
+        return _workbook_rows(content, columns, sheet)
+    except TableFault:
+        raise
+    except Exception as error:  # noqa: BLE001  the library lets through whatever its parsers meet in a broken sheet
+        raise TableFault(f"the sheet cannot be read: {type(error).__name__}: {error}; have it sent again") from None
+
+
+def _workbook_rows(content: bytes, columns: Sequence[str], sheet: str | None) -> list[Cells]:
     # Imported where it is needed: it brings numpy along, which starts threads, and few registries send workbooks.
     import openpyxl  # noqa: PLC0415
     from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415

@@ -177,7 +177,8 @@ def _to_side(lock: Lock) -> pb2.DisputeSide:
         instrument=lock.instrument,
         issuance_lock=f"{LOCK_PREFIX}{lock.lock_id}",
         period=to_interval(lock.period),
-        issued_units=lock.issued_units,
+        # A sum of many: one registry's figures must not keep anybody from a page of disputes.
+        issued_units=min(int(lock.issued_units), MAX_INT64),
     )
 
 

@@ -301,6 +301,8 @@ async def _place(
         await transaction.bar_grants_first()
         looks = await _look(transaction, groups)
         waiting = {lock.lock_id for each in looks for lock, _ in each.others if lock.expire_time is not None}
+        # One's own too, where a measure bounds both: it was granted before the fact was counted.
+        waiting |= {each.own.lock_id for each in looks if each.own and each.measured and _is_waiting(each.own)}
         if waiting:
             # A request that has not begun gives way to a fact.
             await transaction.end_open_grants(sorted(waiting))
@@ -363,10 +365,16 @@ async def _look(reader: Reader, groups: Sequence[_Group]) -> list[_Look]:
     looks = []
     for i, (claim, obstacles) in enumerate(zip(claims, found, strict=True)):
         own = next((locks[each.lock_id] for each in obstacles if _is_own(claim, locks[each.lock_id])), set_aside.get(i))
-        others = [] if own else [(locks[each.lock_id], _where(each)) for each in obstacles]
+        others = [
+            (locks[each.lock_id], _where(each)) for each in obstacles if own is None or each.lock_id != own.lock_id
+        ]
         spot = (claim.request.activity_key, claim.request.period, claim.base_unit)
         looks.append(_Look(own, others, claim.measured and spot in outcomes))
     return looks
+
+
+def _is_waiting(lock: Lock) -> bool:
+    return lock.state in (LockState.HELD, LockState.ISSUED) and lock.expire_time is not None
 
 
 def _is_own(claim: Claim, lock: Lock) -> bool:
@@ -470,10 +478,11 @@ async def _planned(transaction: Transaction, groups: Sequence[_Group], looks: Se
 
 
 async def _name_standing(reader: Reader, groups: Sequence[_Group], looks: Sequence[_Look], plan: _Plan) -> None:
-    """Open disputes that the locks which stand are in already."""
+    """Open disputes that the locks which stand are in already, and new ones over what they lost to another lock."""
     own = {look.own.lock_id: group for group, look in zip(groups, looks, strict=True) if look.own is not None}
     if not own:
         return
+    known: set[tuple[LockId | None, LockId]] = set()
     for each in await reader.disputes_on([group.claim.request.activity_key for group in own.values()]):
         if each.state is not DisputeState.OPEN:
             continue
@@ -482,3 +491,20 @@ async def _name_standing(reader: Reader, groups: Sequence[_Group], looks: Sequen
                 plan.named[i].append(each.dispute_id)
             if each.kind is DisputeKind.MORE_THAN_MEASURED:
                 plan.exceeding.add(side)
+        if each.kind is DisputeKind.OUTCOME_CLAIMED_TWICE:
+            known |= {(each.standing, each.late), (each.late, each.standing or each.late)}
+    for group, look in zip(groups, looks, strict=True):
+        if look.own is None:
+            continue
+        one, late = group.claim.request, look.own.lock_id
+        plan.disputes += [
+            (
+                NewDispute(
+                    DisputeKind.OUTCOME_CLAIMED_TWICE, one.activity_key, one.activity_id[:2], where, other.lock_id,
+                    late, f"both claim {where.period}", holding=True,
+                ),
+                group.members,
+            )
+            for other, where in ((lock, Rectangle.of(one.period).shared(place)) for lock, place in look.others)
+            if where is not None and (other.lock_id, late) not in known
+        ]  # fmt: skip

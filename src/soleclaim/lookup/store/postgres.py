@@ -11,7 +11,7 @@ from soleclaim.core.activity_id import ActivityKey
 from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockState, Part
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, unnest
-from soleclaim.lookup.store.rows import LOCK_COLUMNS, to_us
+from soleclaim.lookup.store.rows import LOCK_COLUMNS, WHOLE_LOCK, to_us
 from soleclaim.lookup.store.transaction import SqlTransaction
 
 _OPENERS, _POSITIONERS, _OUTCOMES, _DESCRIPTIONS = (0x501E_0001, 0x501E_0002, 0x501E_0003, 0x501E_0004)
@@ -170,7 +170,7 @@ class PostgresTransaction(SqlTransaction):
         items, values = unnest(_SEGMENT_COLUMNS, _segment_rows(claims))
         return await self._run(
             "SELECT item.place, l.lock_id, l.registry, l.instrument, s.period_start_us, s.period_end_us, "
-            f"s.slice_start, s.slice_end, l.state, l.expire_us FROM {items} JOIN segment s ON s.live "
+            f"s.slice_start, s.slice_end, l.state, l.expire_us, {WHOLE_LOCK} FROM {items} JOIN segment s ON s.live "
             "AND s.activity_key = item.activity_key AND s.attributes && CAST(item.attributes AS int[]) "
             "AND int8range(s.period_start_us, s.period_end_us) && int8range(item.period_start_us, item.period_end_us) "
             "AND int8range(s.slice_start, s.slice_end) && int8range(item.slice_start, item.slice_end) "

@@ -78,8 +78,17 @@ def to_lock(row: Sequence[Any], bundles: Mapping[int, str]) -> Lock:
     )
 
 
+WHOLE_LOCK: Final = (
+    "(s.period_start_us = l.period_start_us AND s.period_end_us = l.period_end_us "
+    "AND s.slice_start = l.slice_start AND s.slice_end = l.slice_end) AS whole"
+)
+"""The last column of what ``to_obstacle`` takes, over the segment ``s`` and its lock ``l``."""
+
+
 def to_obstacle(row: Sequence[Any]) -> Obstacle:
-    """(lock_id, registry, instrument, period_start_us, period_end_us, slice_start, slice_end, state, expire_us)."""
+    """(lock_id, registry, instrument, period_start_us, period_end_us, slice_start, slice_end, state, expire_us,
+    whole).
+    """
     return Obstacle(
         lock_id=LockId(row[0]),
         registry=row[1],
@@ -88,6 +97,7 @@ def to_obstacle(row: Sequence[Any]) -> Obstacle:
         slice=Slice(row[5], row[6]),
         state=LockState(row[7]),
         expire_time=None if row[8] is None else to_instant(row[8]),
+        whole=bool(row[9]),
     )
 
 

@@ -9,7 +9,7 @@ from soleclaim.core.activity_id import ActivityKey
 from soleclaim.lookup.domain import Claim, EventKind, Lock, LockId, LockRequest, LockState, Part
 from soleclaim.lookup.store.base import SqlLookupStore
 from soleclaim.lookup.store.relation import Relation, json_each
-from soleclaim.lookup.store.rows import LOCK_COLUMNS, attribute_mask, to_us
+from soleclaim.lookup.store.rows import LOCK_COLUMNS, WHOLE_LOCK, attribute_mask, to_us
 from soleclaim.lookup.store.transaction import SqlTransaction
 
 _NUMBERED: Final = {
@@ -172,8 +172,8 @@ class SqliteTransaction(SqlTransaction):
         items, values = json_each(_SEGMENT_COLUMNS, _segment_rows(enumerate(claims)))
         return await self._run(
             "SELECT item.lock_id, l.lock_id, l.registry, l.instrument, s.period_start_us, s.period_end_us, "
-            f"s.slice_start, s.slice_end, l.state, l.expire_us FROM {items} JOIN segment s ON {_CONFLICTS} "
-            "JOIN issuance_lock l ON l.lock_id = s.lock_id",
+            f"s.slice_start, s.slice_end, l.state, l.expire_us, {WHOLE_LOCK} FROM {items} "
+            f"JOIN segment s ON {_CONFLICTS} JOIN issuance_lock l ON l.lock_id = s.lock_id",
             **values,
         )
 

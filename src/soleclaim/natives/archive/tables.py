@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
@@ -30,6 +30,9 @@ from soleclaim.natives.cells import (
 from soleclaim.natives.civil import instant_of_day, period_of_days
 from soleclaim.natives.registries import Pattern, RegistryRow, pattern
 from soleclaim.registry.native import NativeHistory, NativeProject, PlantDescription, UnreadRow
+
+_TABLES: Final = frozenset({".csv", ".tsv", ".xls", ".xlsx", ".xlsm", ".ods"})
+"""Endings of files that hold tables: one that is not read may hold what is asked for."""
 
 
 class IdentifierForm(RegistryRow):
@@ -131,6 +134,13 @@ class Archive(NamedTuple):
 def read_archive(folder: Path, row: ArchiveRow) -> Archive:
     """All tables of the folder; a file or a row that cannot be read stops no other."""
     archive = Archive({}, {}, [], [])
+    forms = [each.files for each in (*row.projects, *row.issuances)]
+    archive.unread_projects.extend(
+        UnreadRow(path.name, "", f"is named like none of {', '.join(forms)}; rename it, or take it away")
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in _TABLES and not path.name.startswith((".", "~$"))
+        if not any(path.match(form) for form in forms)
+    )
     for projects in row.projects:
         headings = [*_headings(projects.columns), *(each.column for each in projects.identifiers.values())]
         _read(folder, projects, headings, partial(_project, archive, row, projects), archive.unread_projects)
