@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -244,6 +245,19 @@ async def test_what_is_part_of_a_covered_unit_is_inside_it_over_all_levels(wire:
     await ccer.acquire(activities[2], month(1))
     await ccer.acquire(activities[1], month(1))
     await refused_inside(ccer, activities[0], COVERED, 1)
+
+
+async def test_a_unit_any_number_of_levels_down_is_inside(wire: Wire) -> None:
+    ccer, cea = await wire.party(CCER), await wire.party(CEA)
+    lowest = meter()
+    activity = (await ccer.register(lowest)).name
+    chain = [unit("cea", each) for each in (lowest, *(meter() for _ in range(20)))]
+    past = since(-3000, -2900)
+    for part, whole in pairwise(chain):
+        await stated(cea, part, inside=whole.native_project.native_project_id, period=past)
+    await ccer.acquire(activity, month(0))
+    await stated(cea, chain[-1])
+    await refused_inside(ccer, activity, COVERED, 1)
 
 
 async def test_units_inside_each_other_do_not_hang_a_grant(wire: Wire) -> None:

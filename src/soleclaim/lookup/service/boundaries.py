@@ -8,7 +8,6 @@ from soleclaim.core.activity_id import ActivityKey
 from soleclaim.core.instants import to_instant
 from soleclaim.lookup.domain import Covering, LockRequest
 from soleclaim.lookup.ports import Reader, Standing
-from soleclaim.lookup.service.reviews import MAX_LEVELS
 from soleclaim.policy.bundle import Bundle
 
 _TOLD: Final = 128
@@ -71,11 +70,19 @@ def _refusing(bundle: Bundle, instrument: str, today: date, coverings: Sequence[
 
 async def with_wholes(reader: Reader, keys: Collection[ActivityKey]) -> dict[ActivityKey, set[ActivityKey]]:
     """Each activity with all that it is part of, over all levels."""
-    found = {key: {key} for key in keys}
+    parents: dict[ActivityKey, set[ActivityKey]] = {}
     level = set(keys)
-    for _ in range(MAX_LEVELS):
-        links = await reader.parts_of_wholes(level) if level else []
-        for wholes in found.values():
-            wholes |= {whole for part, whole in links if part in wholes}
-        level = {whole for _, whole in links}
+    while level:
+        parents |= {part: set() for part in level}
+        for part, whole in await reader.parts_of_wholes(level):
+            parents[part].add(whole)
+        level = {whole for part in level for whole in parents[part]} - parents.keys()
+    return {key: _upwards(key, parents) for key in keys}
+
+
+def _upwards(key: ActivityKey, parents: Mapping[ActivityKey, set[ActivityKey]]) -> set[ActivityKey]:
+    found, level = {key}, {key}
+    while level:
+        level = {whole for part in level for whole in parents[part]} - found
+        found |= level
     return found
