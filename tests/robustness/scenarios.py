@@ -21,7 +21,7 @@ from soleclaim.api.lookup.v1 import activity_service_pb2 as activity_pb
 from soleclaim.api.lookup.v1 import review_service_pb2 as review_pb
 from soleclaim.api.registry.v1 import registry_service_pb2 as pb
 from soleclaim.client import RegistryClient, RemoteRefusal, RemoteUnavailable
-from soleclaim.core.errors import Reason
+from soleclaim.core.errors import REASONS
 from soleclaim.core.identity import Caller, Role
 from soleclaim.rpc.status import from_status
 from tests.robustness.cells import Cell
@@ -36,7 +36,7 @@ UNSETTLED: Final = (*OPEN, pb.ISSUANCE_STATE_UNDER_REVIEW)
 """Also what waits for a person: to be empty where every case is decided."""
 REACH_S: Final = 20.0
 """The longest time until an armed point is reached."""
-RIVAL_TRIES: Final = 4
+RIVAL_TRIES: Final = 10
 ASKED_AT_ONCE: Final = 4
 """A client that repeats everything at once on a busy machine only meets its own time-outs."""
 AIM_S: Final = 60.0
@@ -229,9 +229,9 @@ async def _ask_rivals(clients: Mapping[Registry, RegistryClient], demands: Itera
             for number in range(RIVAL_TRIES):
                 await ask_until_final(clients[demand.registry], asked[-1])
                 reason = from_status(asked[-1].answers[-1].error).reason
-                if reason is not Reason.ISSUANCE_PROVEN_ABSENT:
+                if reason is None or not REASONS[reason].retryable:
                     break
-                # On a busy machine the time to send may have passed: "please apply anew", says the refusal.
+                # On a busy machine the time to send may have passed, or the native registry was slow to answer.
                 asked.append(Demand(demand.plant, demand.registry, f"{number}:{demand.request_id}"[:64]))
             return [each for each in asked if each.answers]
 
