@@ -34,8 +34,8 @@ T = TypeVar("T")
 OPEN: Final = (pb.ISSUANCE_STATE_PENDING, pb.ISSUANCE_STATE_IN_DOUBT)
 UNSETTLED: Final = (*OPEN, pb.ISSUANCE_STATE_UNDER_REVIEW)
 """Also what waits for a person: to be empty where every case is decided."""
-REACH_S: Final = 20.0
-"""The longest time until an armed point is reached."""
+REACH_S: Final = 60.0
+"""The longest time until an armed point is reached; a shared machine needs some of it."""
 RIVAL_TRIES: Final = 10
 ASKED_AT_ONCE: Final = 4
 """A client that repeats everything at once on a busy machine only meets its own time-outs."""
