@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -151,9 +152,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.paths = PATHS[self.kind]
 
-    def order(self, reference: str, *, units: int = 10, token: int = 1, **changed: object) -> NativeOrder:
-        content: dict[str, object] = {"native_project_id": self.project_id, "period": self.period, **changed}
-        return NativeOrder(external_reference=reference, fencing_token=token, units=units, **content)  # type: ignore[arg-type]  # by name
+    def order(self, reference: str, *, units: int = 10, token: int = 1, **changed: Any) -> NativeOrder:
+        return replace(NativeOrder(reference, token, self.project_id, self.period, units), **changed)
 
     def open(self, url: str, *, timeout_s: float = 5) -> NativeRegistry:
         """Another client of the kind, of a server elsewhere."""

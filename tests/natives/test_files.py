@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -106,9 +106,8 @@ class Exchange:
     def fault(self, name: str, path: str = "/") -> None:
         post(self.http, "/_faults", fault=name, path=path)
 
-    def order(self, reference: str, *, units: int = 10, token: int = 1, **changed: object) -> NativeOrder:
-        content: dict[str, object] = {"native_project_id": self.family.project_id, "period": YEAR, **changed}
-        return NativeOrder(external_reference=reference, fencing_token=token, units=units, **content)  # type: ignore[arg-type]  # by name
+    def order(self, reference: str, *, units: int = 10, token: int = 1, **changed: Any) -> NativeOrder:
+        return replace(NativeOrder(reference, token, self.family.project_id, YEAR, units), **changed)
 
     async def issue(self, order: NativeOrder) -> NativeIssuance | NativeRefusal | NativeUnknown:
         [result] = await self.native.issue([order])
