@@ -529,6 +529,12 @@ class Claim(NamedTuple):
         """Base units asked for."""
         return self.request.units * self.base_units_per_unit
 
+    def is_for(self, lock: "Lock | Obstacle") -> bool:
+        """Whether it asks for just what this covers, for the same registry and instrument."""
+        one = self.request
+        mine = (one.registry, one.instrument, one.period, one.slice)
+        return (lock.registry, lock.instrument, lock.period, lock.slice) == mine
+
     def contradicts(self, other: "Claim") -> bool:
         """Whether both claim a shared part of the same outcome (design section 4)."""
         mine, theirs = self.request, other.request

@@ -364,7 +364,7 @@ async def _look(reader: Reader, groups: Sequence[_Group]) -> list[_Look]:
     locks = await reader.locks(ids) if ids else {}
     looks = []
     for i, (claim, obstacles) in enumerate(zip(claims, found, strict=True)):
-        own = next((locks[each.lock_id] for each in obstacles if _is_own(claim, locks[each.lock_id])), set_aside.get(i))
+        own = next((locks[each.lock_id] for each in obstacles if claim.is_for(locks[each.lock_id])), set_aside.get(i))
         others = [
             (locks[each.lock_id], _where(each)) for each in obstacles if own is None or each.lock_id != own.lock_id
         ]
@@ -375,12 +375,6 @@ async def _look(reader: Reader, groups: Sequence[_Group]) -> list[_Look]:
 
 def _is_waiting(lock: Lock) -> bool:
     return lock.state in (LockState.HELD, LockState.ISSUED) and lock.expire_time is not None
-
-
-def _is_own(claim: Claim, lock: Lock) -> bool:
-    one = claim.request
-    mine = (one.registry, one.instrument, one.period, one.slice)
-    return (lock.registry, lock.instrument, lock.period, lock.slice) == mine
 
 
 def _where(obstacle: Obstacle) -> Rectangle:
@@ -405,6 +399,20 @@ class _Plan:
         """The lock of each row."""
         found = {i: lock for group, lock in zip(groups, self.lock_of, strict=True) for i in group.members}
         return [found[i] for i in range(count)]
+
+    def add_clashes(self, group: _Group, late: LockId, clashes: Sequence[tuple[LockId, Rectangle]]) -> None:
+        """What the late lock claims and another one has."""
+        one = group.claim.request
+        self.disputes += [
+            (
+                NewDispute(
+                    DisputeKind.OUTCOME_CLAIMED_TWICE, one.activity_key, one.activity_id[:2], where, other, late,
+                    f"both claim {where.period}", holding=True,
+                ),
+                group.members,
+            )
+            for other, where in clashes
+        ]  # fmt: skip
 
     def add_excesses(self, groups: Sequence[_Group], over: Mapping[tuple[ActivityKey, Period, str], Excess]) -> None:
         """More units than were measured: recorded, and told."""
@@ -463,16 +471,7 @@ async def _planned(transaction: Transaction, groups: Sequence[_Group], looks: Se
         plan.parts += [Part(lock_id, one.activity_key, attributes, where, True) for where in free]
         plan.parts += [Part(lock_id, one.activity_key, attributes, where, False) for where in barred]
         taken[one.activity_key] += [(lock_id, attributes, where) for where in free]
-        plan.disputes += [
-            (
-                NewDispute(
-                    DisputeKind.OUTCOME_CLAIMED_TWICE, one.activity_key, one.activity_id[:2], where, other, lock_id,
-                    f"both claim {where.period}", holding=True,
-                ),
-                group.members,
-            )
-            for other, where in clashes
-        ]  # fmt: skip
+        plan.add_clashes(group, lock_id, clashes)
     await _name_standing(transaction, groups, looks, plan)
     return plan
 
@@ -496,15 +495,8 @@ async def _name_standing(reader: Reader, groups: Sequence[_Group], looks: Sequen
     for group, look in zip(groups, looks, strict=True):
         if look.own is None:
             continue
-        one, late = group.claim.request, look.own.lock_id
-        plan.disputes += [
-            (
-                NewDispute(
-                    DisputeKind.OUTCOME_CLAIMED_TWICE, one.activity_key, one.activity_id[:2], where, other.lock_id,
-                    late, f"both claim {where.period}", holding=True,
-                ),
-                group.members,
-            )
-            for other, where in ((lock, Rectangle.of(one.period).shared(place)) for lock, place in look.others)
-            if where is not None and (other.lock_id, late) not in known
-        ]  # fmt: skip
+        late, whole = look.own.lock_id, Rectangle.of(group.claim.request.period)
+        shared = ((lock.lock_id, whole.shared(where)) for lock, where in look.others)
+        plan.add_clashes(
+            group, late, [(other, where) for other, where in shared if where is not None and (other, late) not in known]
+        )

@@ -190,13 +190,7 @@ async def _is_supplemented(reader: Reader, obstacle: Obstacle) -> bool:
 
 def _is_same(claim: Claim, obstacle: Obstacle) -> bool:
     """What is left of a lock that lost a part to a dispute is no lock on that alone: its units are for all of it."""
-    request = claim.request
-    return obstacle.whole and (obstacle.registry, obstacle.instrument, obstacle.period, obstacle.slice) == (
-        request.registry,
-        request.instrument,
-        request.period,
-        request.slice,
-    )
+    return obstacle.whole and claim.is_for(obstacle)
 
 
 async def _supplement_or_refuse(
